@@ -6,11 +6,12 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+
+	"thaw/internal/testbed"
 )
 
 // testKey signs testdata/vectors/narinfo.
@@ -151,21 +152,10 @@ func TestParseKey(t *testing.T) {
 	}
 }
 
-func testbed(t testing.TB) string {
-	dir := os.Getenv("THAW_TESTBED")
-	if dir == "" {
-		dir = "../../shared"
-	}
-	if _, err := os.Stat(filepath.Join(dir, "caches")); err != nil {
-		t.Skipf("SKIPPED: the large test caches are not at %s (set THAW_TESTBED)", dir)
-	}
-	return dir
-}
-
 // The paths of an unsigned cache that carry a CA are believed, and their NARs
 // hold against it; one flipped byte does not.
 func TestContentAddressed(t *testing.T) {
-	dir := filepath.Join(testbed(t), "caches/small-unsigned")
+	dir := testbed.Dir(t, "caches/small-unsigned")
 	files, _ := filepath.Glob(dir + "/*.narinfo")
 	believed, checked := 0, 0
 	for _, file := range files {
@@ -185,10 +175,7 @@ func TestContentAddressed(t *testing.T) {
 			continue
 		}
 		believed++
-		nar, err := exec.Command("xz", "-dc", filepath.Join(dir, info.URL)).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
+		nar := testbed.Run(t, "xz", "-dc", filepath.Join(dir, info.URL))
 		if c := info.ContentCheck(); c != nil {
 			checked++
 			writeInPieces(c, nar)
@@ -227,24 +214,14 @@ func writeInPieces(w io.Writer, b []byte) error {
 
 // All genuine narinfos parse, and each is verified by a signature or its CA.
 func TestGenuine(t *testing.T) {
-	dir := filepath.Join(testbed(t), "real-narinfo")
+	dir := testbed.Dir(t, "real-narinfo")
 	var trusted Keys
 	text, err := os.ReadFile(dir + "/public-keys-used.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
 	trusted = keys(t, strings.Fields(string(text))...)
-	cmd := exec.Command("zstd", "-dcq", dir+"/corbanr-nixpkgs-all.txt.zst")
-	if _, err := exec.LookPath("zstd"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("SKIPPED: no zstd")
-	}
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	out := testbed.Run(t, "zstd", "-dcq", dir+"/corbanr-nixpkgs-all.txt.zst")
 	n, signed, byCA, bad := 0, 0, 0, 0
 	sc := bufio.NewScanner(bytes.NewReader(out))
 	sc.Buffer(nil, 1<<20)
