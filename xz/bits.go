@@ -1,0 +1,202 @@
+package xz
+
+// A rangeDecoder reads binary decisions, each with its own probability, from
+// a sequence of bytes. It is a value: functions take one and return the next,
+// so that its fields live in registers.
+//
+// Input is a ring of 64 KiB, the size of the largest LZMA2 chunk. Indexes wrap,
+// so damaged input that asks for too many bytes reads old ones, and the caller
+// notices afterwards, by pos. That saves a test for every bit.
+type rangeDecoder struct {
+	in   *[inputSize]byte
+	pos  uint32 // of the next byte, not yet wrapped
+	rng  uint32 // the width of the current interval; at least 1<<24 when used
+	code uint32 // where in the interval the input points; less than rng
+}
+
+const inputSize = 1 << 16
+
+// A prob is the probability that the next bit is 0, in units of 1/2048. It
+// stays between 31 and 2017.
+type prob = uint16
+
+const (
+	probBits = 11
+	probInit = 1 << (probBits - 1)
+	moveBits = 5 // a probability moves by 1/32 of the distance to what came
+	topValue = 1 << 24
+)
+
+// zeroTarget and oneTarget are where a probability p moves to when a bit is
+// 0 or 1: p += (target-p)>>moveBits, with an arithmetic shift. The 31 makes
+// the shift round like the specification's p -= p>>moveBits.
+const (
+	zeroTarget = 1 << probBits
+	oneTarget  = 1<<moveBits - 1
+)
+
+// normalize takes a byte of input when the interval has become narrow. That
+// is the one branch left for each bit; it is taken for each byte.
+func (d rangeDecoder) normalize() rangeDecoder {
+	if d.rng < topValue {
+		d.rng <<= 8
+		d.code = d.code<<8 | uint32(d.in[d.pos%inputSize])
+		d.pos++
+	}
+	return d
+}
+
+// choose decides a bit that is 0 with probability p, without a branch. It
+// returns whether the bit is zero, the bit, and the moved probability.
+func (d rangeDecoder) choose(p uint32) (lt bool, bit uint, moved prob, next rangeDecoder) {
+	bound := d.rng >> probBits * p
+	lt = d.code < bound
+	bit = 1
+	if lt {
+		bit = 0
+	}
+	zero := uint32(bit) - 1
+	d.rng -= bound
+	if lt {
+		d.rng = bound
+	}
+	d.code -= bound &^ zero
+	target := oneTarget + zero&(zeroTarget-oneTarget)
+	return lt, bit, prob(p + uint32(int32(target-p)>>moveBits)), d
+}
+
+// bit decodes one bit with a branch: the right way for the few decisions that
+// steer the decoder, where a branch follows in any case.
+func (d rangeDecoder) bit(p *prob) (bool, rangeDecoder) {
+	d = d.normalize()
+	bound := d.rng >> probBits * uint32(*p)
+	if d.code < bound {
+		d.rng = bound
+		*p += (zeroTarget - *p) >> moveBits
+		return false, d
+	}
+	d.rng -= bound
+	d.code -= bound
+	*p -= *p >> moveBits
+	return true, d
+}
+
+// The trees have twice the probabilities that they need, so that the children
+// of the last bit, which nobody uses, can be loaded as well.
+
+// tree3 decodes a symbol of 3 bits, the highest first.
+//
+//go:noinline
+func (d rangeDecoder) tree3(probs *[2 << 3]prob) (uint, rangeDecoder) {
+	sym, p := uint(1), uint32(probs[1])
+	for sym < 1<<3 {
+		p0, p1 := uint32(probs[2*sym]), uint32(probs[2*sym+1])
+		lt, bit, moved, next := d.normalize().choose(p)
+		probs[sym] = moved
+		p = p1
+		if lt {
+			p = p0
+		}
+		sym = sym<<1 + bit
+		d = next
+	}
+	return sym - 1<<3, d
+}
+
+// tree6 decodes a symbol of 6 bits, the highest first.
+//
+//go:noinline
+func (d rangeDecoder) tree6(probs *[2 << 6]prob) (uint, rangeDecoder) {
+	sym, p := uint(1), uint32(probs[1])
+	for sym < 1<<6 {
+		p0, p1 := uint32(probs[2*sym]), uint32(probs[2*sym+1])
+		lt, bit, moved, next := d.normalize().choose(p)
+		probs[sym] = moved
+		p = p1
+		if lt {
+			p = p0
+		}
+		sym = sym<<1 + bit
+		d = next
+	}
+	return sym - 1<<6, d
+}
+
+// tree8 decodes a symbol of 8 bits, the highest first.
+//
+//go:noinline
+func (d rangeDecoder) tree8(probs *[2 << 8]prob) (uint, rangeDecoder) {
+	sym, p := uint(1), uint32(probs[1])
+	for sym < 1<<8 {
+		p0, p1 := uint32(probs[2*sym]), uint32(probs[2*sym+1])
+		lt, bit, moved, next := d.normalize().choose(p)
+		probs[sym] = moved
+		p = p1
+		if lt {
+			p = p0
+		}
+		sym = sym<<1 + bit
+		d = next
+	}
+	return sym - 1<<8, d
+}
+
+// matched decodes a literal of 8 bits, the highest first, that follows a
+// match. Its bits are likely to be those of other, the byte which would have
+// continued the match: as long as they are, the tree is the second or third
+// third of probs, by other's next bit; from the first difference on the first.
+//
+//go:noinline
+func (d rangeDecoder) matched(probs *[literalSize]prob, other byte) (uint, rangeDecoder) {
+	sym, rest, same := uint(1), uint(other), uint(0x100)
+	for sym < 1<<8 {
+		rest <<= 1
+		expect := rest & same
+		i := same + expect + sym
+		_, bit, moved, next := d.normalize().choose(uint32(probs[i]))
+		probs[i] = moved
+		sym = sym<<1 + bit
+		same &= expect ^ (bit - 1) // stays 0x100 if bit is what was expected
+		d = next
+	}
+	return sym & 0xff, d
+}
+
+// reverse decodes a symbol of n ≤ 5 bits, the lowest first.
+//
+//go:noinline
+func (d rangeDecoder) reverse(probs *[1 << 5]prob, n uint) (uint, rangeDecoder) {
+	sym, node := uint(0), uint(1)
+	for i := uint(0); i < n; i++ {
+		p := &probs[node%(1<<5)]
+		_, bit, moved, next := d.normalize().choose(uint32(*p))
+		*p = moved
+		node = node<<1 + bit
+		sym += bit << i
+		d = next
+	}
+	return sym, d
+}
+
+// direct decodes n bits that have no probability, the highest first.
+//
+//go:noinline
+func (d rangeDecoder) direct(n uint) (uint, rangeDecoder) {
+	sym := uint(0)
+	for ; n > 0; n-- {
+		d = d.normalize()
+		d.rng >>= 1
+		lt := d.code < d.rng
+		bit := uint(1)
+		if lt {
+			bit = 0
+		}
+		rest := d.code - d.rng
+		if lt {
+			rest = d.code
+		}
+		d.code = rest
+		sym = sym<<1 + bit
+	}
+	return sym, d
+}

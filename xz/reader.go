@@ -1,0 +1,170 @@
+package xz
+
+import "io"
+
+// A Format is a file format around LZMA.
+type Format int
+
+const (
+	XZ   Format = iota // .xz
+	LZMA               // .lzma, also called LZMA alone
+	Lzip               // .lz
+)
+
+// Config says what a [Reader] reads, and within which bounds. Its zero value
+// reads .xz of any size on one core, verifying all of it.
+type Config struct {
+	// Format of the input. It is not guessed.
+	Format Format
+
+	// MaxSize is the largest output in bytes; more is [ErrSize]. It is also
+	// taken as a hint how much memory is worth while, so the exact size is
+	// best. 0 means that there is no bound.
+	MaxSize int64
+
+	// MaxDict is the largest dictionary in bytes; input that wants more is
+	// [ErrDict]. A Reader takes at most twice as much memory, and no more
+	// than its output has. 0 means 64 MiB, enough for all presets of xz.
+	MaxDict int64
+
+	// SkipCheck leaves out the check of the content (CRC32, CRC64 or
+	// SHA-256), for callers who verify a stronger hash of it themselves.
+	// All else is verified nevertheless.
+	SkipCheck bool
+
+	// Workers is how many goroutines decode blocks of .xz input side by
+	// side. 0 and 1 mean none: the blocks are decoded within Read.
+	Workers int
+
+	// MaxBlock is the largest size in bytes, packed and unpacked, of blocks
+	// that are decoded side by side. Others, and those whose header leaves
+	// out a size, are decoded one by one. Up to Workers+2 blocks are in
+	// memory. 0 means 64 MiB.
+	MaxBlock int64
+}
+
+const (
+	defaultMaxDict  = 64 << 20
+	defaultMaxBlock = 64 << 20
+)
+
+// withDefaults replaces zeros by what they mean.
+func (c Config) withDefaults() Config {
+	if c.MaxSize <= 0 {
+		c.MaxSize = unlimited
+	}
+	if c.MaxDict <= 0 {
+		c.MaxDict = defaultMaxDict
+	}
+	if c.MaxBlock <= 0 {
+		c.MaxBlock = defaultMaxBlock
+	}
+	return c
+}
+
+// A Reader decodes its source. Only one goroutine may use it at a time. After
+// an error it returns the same error again.
+type Reader struct {
+	config Config
+	src    source
+	step   stateFn
+	out    []byte // decoded, not yet read
+	err    error  // once out is empty
+	left   int64  // how much more output MaxSize allows
+
+	lzma2   lzma2Decoder
+	checker checker
+
+	// The stream, the block and the place in it.
+	check     checkID
+	blocks    records // the blocks' sizes, as found
+	listed    records // and as in the index
+	indexSize int64
+	block     blockHeader
+	begin     int64 // offset of the block's data
+	output    int64 // of the block, so far
+
+	scratch [1024]byte // the largest block header fits
+}
+
+// A stateFn reads the next part of the input and returns what comes then. It
+// may leave output in out. At the end the error is io.EOF.
+type stateFn func(*Reader) (stateFn, error)
+
+// NewReader returns a Reader that decodes src. It does not read anything yet.
+// It reads src to its end, in large pieces.
+func NewReader(src io.Reader, c Config) *Reader {
+	z := new(Reader)
+	z.Reset(src, c)
+	return z
+}
+
+// Reset makes the Reader decode src from the beginning, as if it were new. It
+// keeps the memory.
+func (z *Reader) Reset(src io.Reader, c Config) {
+	z.config = c.withDefaults()
+	z.src.reset(src)
+	z.out, z.err = nil, nil
+	z.left = z.config.MaxSize
+	switch c.Format {
+	case XZ:
+		z.step = (*Reader).streamStart
+	default:
+		z.err = &UnsupportedError{Feature: "format"}
+	}
+}
+
+// Read decodes into p.
+func (z *Reader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for len(z.out) == 0 {
+		if z.err != nil {
+			return 0, z.err
+		}
+		z.advance()
+	}
+	n := copy(p, z.out)
+	z.out = z.out[n:]
+	return n, nil
+}
+
+// WriteTo decodes everything that is left and writes it to w, without
+// copying it first.
+func (z *Reader) WriteTo(w io.Writer) (int64, error) {
+	total := int64(0)
+	for {
+		for len(z.out) == 0 {
+			if z.err == io.EOF {
+				return total, nil
+			}
+			if z.err != nil {
+				return total, z.err
+			}
+			z.advance()
+		}
+		n, err := w.Write(z.out)
+		total += int64(n)
+		if err == nil && n < len(z.out) {
+			err = io.ErrShortWrite
+		}
+		z.out = z.out[n:]
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// advance reads one part of the input.
+func (z *Reader) advance() {
+	z.step, z.err = z.step(z)
+}
+
+// Close ends the Reader: its goroutines, if there are any, have ended when
+// it returns. It does not close the source. Reset makes the Reader usable
+// again.
+func (z *Reader) Close() error {
+	z.out, z.err = nil, errClosed
+	return nil
+}
