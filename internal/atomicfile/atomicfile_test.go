@@ -1,0 +1,75 @@
+package atomicfile
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func names(t *testing.T, dir string) (out []string) {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		out = append(out, e.Name())
+	}
+	return out
+}
+
+func TestCommitAndAbort(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "out")
+	os.WriteFile(path, []byte("old"), 0o644)
+	for _, keep := range []bool{false, true} {
+		f, err := Create(path, 0o644)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.WriteString("new")
+		if b, _ := os.ReadFile(path); string(b) != "old" {
+			t.Fatalf("before the commit: %q", b)
+		}
+		want := "old"
+		if keep {
+			want = "new"
+			if err := f.Commit(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.Abort()
+		if b, _ := os.ReadFile(path); string(b) != want || len(names(t, dir)) != 1 {
+			t.Errorf("commit %v: %q, files %q", keep, b, names(t, dir))
+		}
+	}
+}
+
+// What a dead process left goes; what a living one holds, and what only looks
+// alike, stays.
+func TestOrphans(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "out")
+	living, err := Create(path, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := filepath.Join(dir, ".out.0123abcd.part")
+	others := []string{".outer.0123abcd.part", ".out.notes.part", ".out.0123abcd", "out.0123abcd.part"}
+	for _, n := range append(others, filepath.Base(dead)) {
+		os.WriteFile(filepath.Join(dir, n), nil, 0o644)
+	}
+	f, err := Create(path, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Abort()
+	if _, err := os.Stat(dead); err == nil {
+		t.Error("the orphan is still there")
+	}
+	if got := len(names(t, dir)); got != len(others)+1 {
+		t.Errorf("%d files left: %q", got, names(t, dir))
+	}
+	if err := living.Commit(); err != nil {
+		t.Error(err)
+	}
+}
