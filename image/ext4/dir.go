@@ -1,0 +1,153 @@
+package ext4
+
+import (
+	"strings"
+
+	"thaw/rootfs"
+)
+
+// lostFound is the directory where e2fsck puts what it finds without a name.
+// It complains when there is none.
+const lostFound = "lost+found"
+
+// A dir is a directory whose entries are still coming in.
+type dir struct {
+	path           string
+	number, parent uint32
+	children       []child
+	index          map[string]uint32 // of the first indexed children; made when needed
+	indexed        int
+}
+
+type child struct {
+	name   string
+	number uint32
+}
+
+func (d *dir) add(name string, number uint32) {
+	d.children = append(d.children, child{name, number})
+}
+
+// scanned is how many children are looked through rather than indexed.
+const scanned = 32
+
+// lookup returns the number of the inode of a child, or 0.
+func (d *dir) lookup(name string) uint32 {
+	if len(d.children) > scanned {
+		if d.index == nil {
+			d.index = make(map[string]uint32, len(d.children))
+		}
+		for _, c := range d.children[d.indexed:] {
+			d.index[c.name] = c.number
+		}
+		d.indexed = len(d.children)
+		return d.index[name]
+	}
+	for _, c := range d.children {
+		if c.name == name {
+			return c.number
+		}
+	}
+	return 0
+}
+
+// A nameArena keeps strings in large pieces: a name costs its own bytes and no
+// allocation.
+type nameArena struct{ piece strings.Builder }
+
+const arenaPiece = 64 << 10
+
+// clone returns a copy of a name.
+func (a *nameArena) clone(name string) string {
+	if a.piece.Cap()-a.piece.Len() < len(name) {
+		a.piece = strings.Builder{}
+		a.piece.Grow(arenaPiece)
+	}
+	start := a.piece.Len()
+	a.piece.WriteString(name)
+	return a.piece.String()[start:]
+}
+
+func (w *Writer) addLostFound() {
+	if w.byPath[lostFound] != nil {
+		return
+	}
+	*w.inodes.at(firstInode) = inode{sec: w.opt.Time, links: 2, mode: modeDir | 0o700, flags: flagExtents}
+	w.addDir(lostFound, firstInode, w.dirs[0])
+	w.dirs[0].add(lostFound, firstInode)
+}
+
+const (
+	dirTail   = 12 // bytes of the checksum at the end of a block of entries
+	dirUsable = blockSize - dirTail
+)
+
+// entryLen returns how many bytes an entry takes at least ("Directory
+// Entries").
+func entryLen(name string) int { return 8 + roundUp4(len(name)) }
+
+// A dirBlock is a block of directory entries being filled.
+type dirBlock struct {
+	buf  [blockSize]byte
+	used int
+	last int // where the last entry begins
+}
+
+func (b *dirBlock) fits(name string) bool { return b.used+entryLen(name) <= dirUsable }
+
+func (b *dirBlock) add(name string, number uint32, fileType byte) {
+	b.last = b.used
+	b.used += entryLen(name)
+	putEntry(b.buf[b.last:], name, number, b.used-b.last, fileType)
+}
+
+func putEntry(p []byte, name string, number uint32, length int, fileType byte) {
+	le.PutUint32(p[0:], number)
+	le.PutUint16(p[4:], uint16(length))
+	p[6] = byte(len(name))
+	p[7] = fileType
+	copy(p[8:], name)
+}
+
+// seal stretches the last entry to the end, puts the checksum behind it and
+// returns the block.
+func (b *dirBlock) seal(seed uint32) []byte {
+	le.PutUint16(b.buf[b.last+4:], uint16(dirUsable-b.last))
+	tail := b.buf[dirUsable:]
+	le.PutUint16(tail[4:], dirTail)
+	tail[7] = 0xde // marks a checksum
+	le.PutUint32(tail[8:], crc32c(seed, b.buf[:dirUsable]))
+	return b.buf[:]
+}
+
+// writeDir writes a directory and completes its inode: a single block of
+// entries, or as many as it takes behind a hashed index.
+func (w *Writer) writeDir(d *dir) error {
+	w.tree.reset(d.number)
+	i := w.inodes.at(d.number)
+	seed := inodeSeed(w.seed, d.number)
+	size := entryLen(".") + entryLen("..")
+	for _, c := range d.children {
+		size += entryLen(c.name)
+	}
+	if size <= dirUsable {
+		var b dirBlock
+		b.add(".", d.number, 2)
+		b.add("..", d.parent, 2)
+		for _, c := range d.children {
+			b.add(c.name, c.number, w.inodes.at(c.number).fileType())
+		}
+		w.tree.add(0, w.out.append(b.seal(seed)))
+	} else {
+		x, ok := newHashTree(d, newNameHash(w.opt.HashSeed))
+		if !ok {
+			return &rootfs.EntryError{Path: d.path, Reason: "ext4 holds no directory of so many entries"}
+		}
+		w.writeHashTree(x, seed)
+		i.flags |= flagIndex
+	}
+	w.setTree(i)
+	i.size = int64(w.tree.data) * blockSize
+	d.children, d.index = nil, nil
+	return w.room()
+}

@@ -1,0 +1,138 @@
+package ext4
+
+import (
+	"cmp"
+	"slices"
+)
+
+const (
+	hashRootStart = 32 // bytes of the root's index ("Hash Tree Directories", dx_root)
+	hashNodeStart = 8  // likewise of a node's (dx_node)
+	hashTail      = 8  // bytes of a checksum (dx_tail)
+	hashEntrySize = 8
+	hashRootLimit = (blockSize - hashRootStart - hashTail) / hashEntrySize
+	hashNodeLimit = (blockSize - hashNodeStart - hashTail) / hashEntrySize
+)
+
+// A hashTree says where the entries of a large directory go: into leaves in
+// the order of their hashes, under an index of one or two levels.
+type hashTree struct {
+	dir    *dir
+	sorted []hashed
+	leaves []hashEntry // logical blocks are counted from 0 here
+	starts []int       // which sorted entry each leaf begins with
+	nodes  int         // between root and leaves
+}
+
+// hashed is an entry's hash and where it stands among the children.
+type hashed struct {
+	hash  uint32
+	child uint32
+}
+
+// A hashEntry of an index leads to a block whose hashes are at least hash. An
+// odd hash says that the block before ends with the same one.
+type hashEntry struct {
+	hash, block uint32
+}
+
+// newHashTree distributes the entries of a directory. It reports false when
+// they are more than two levels hold.
+func newHashTree(d *dir, h nameHash) (*hashTree, bool) {
+	x := &hashTree{dir: d, sorted: make([]hashed, len(d.children))}
+	for i, c := range d.children {
+		x.sorted[i] = hashed{h.of(c.name), uint32(i)}
+	}
+	slices.SortFunc(x.sorted, func(a, b hashed) int {
+		if a.hash != b.hash {
+			return cmp.Compare(a.hash, b.hash)
+		}
+		return cmp.Compare(a.child, b.child)
+	})
+	used := dirUsable
+	for i, e := range x.sorted {
+		n := entryLen(d.children[e.child].name)
+		if used+n > dirUsable {
+			used = 0
+			hash := e.hash
+			if i > 0 && x.sorted[i-1].hash == hash {
+				hash |= 1
+			}
+			x.leaves = append(x.leaves, hashEntry{hash, uint32(len(x.leaves))})
+			x.starts = append(x.starts, i)
+		}
+		used += n
+	}
+	if len(x.leaves) > hashRootLimit {
+		x.nodes = int(ceilDiv(int64(len(x.leaves)), hashNodeLimit))
+	}
+	return x, x.nodes <= hashRootLimit
+}
+
+// writeHashTree writes a directory: the root, the nodes, the leaves.
+func (w *Writer) writeHashTree(x *hashTree, seed uint32) {
+	logical := uint32(0)
+	store := func(p []byte) {
+		w.tree.add(logical, w.out.append(p))
+		logical++
+	}
+	for i := range x.leaves {
+		x.leaves[i].block += uint32(1 + x.nodes)
+	}
+	if x.nodes == 0 {
+		store(x.root(x.leaves, 0, seed))
+	} else {
+		var top []hashEntry
+		for part := range slices.Chunk(x.leaves, hashNodeLimit) {
+			top = append(top, hashEntry{part[0].hash, uint32(1 + len(top))})
+		}
+		store(x.root(top, 1, seed))
+		for part := range slices.Chunk(x.leaves, hashNodeLimit) {
+			b := make([]byte, blockSize)
+			le.PutUint16(b[4:], blockSize) // an unused entry over the whole block
+			putHashEntries(b, hashNodeStart, hashNodeLimit, part, seed)
+			store(b)
+		}
+	}
+	for i, start := range x.starts {
+		end := len(x.sorted)
+		if i+1 < len(x.starts) {
+			end = x.starts[i+1]
+		}
+		var b dirBlock
+		for _, e := range x.sorted[start:end] {
+			c := x.dir.children[e.child]
+			b.add(c.name, c.number, w.inodes.at(c.number).fileType())
+		}
+		store(b.seal(seed))
+	}
+}
+
+// root returns the first block of the directory, with levels of nodes below.
+func (x *hashTree) root(entries []hashEntry, levels byte, seed uint32) []byte {
+	b := make([]byte, blockSize)
+	self := entryLen(".")
+	putEntry(b, ".", x.dir.number, self, 2)
+	putEntry(b[self:], "..", x.dir.parent, blockSize-self, 2)
+	b[28] = hashVersion
+	b[29] = 8 // bytes of this header
+	b[30] = levels
+	putHashEntries(b, hashRootStart, hashRootLimit, entries, seed)
+	return b
+}
+
+// putHashEntries puts an index at an offset of a block, and its checksum at the
+// end. The first entry has no hash: limit and count are in its place.
+func putHashEntries(b []byte, offset, limit int, entries []hashEntry, seed uint32) {
+	for i, e := range entries {
+		p := b[offset+i*hashEntrySize:]
+		le.PutUint32(p[0:], e.hash)
+		le.PutUint32(p[4:], e.block)
+	}
+	le.PutUint16(b[offset:], uint16(limit))
+	le.PutUint16(b[offset+2:], uint16(len(entries)))
+	// The checksum covers the entries in use and the tail with itself as zero.
+	sum := crc32c(seed, b[:offset+len(entries)*hashEntrySize])
+	tail := b[offset+limit*hashEntrySize:]
+	le.PutUint32(tail[4:], crc32c(sum, tail[:hashTail]))
+}

@@ -1,0 +1,159 @@
+package ext4
+
+// A layout says where everything is that describes the block groups. All of it
+// follows the data, as the feature flex_bg permits: the block bitmaps of
+// all groups, their inode bitmaps, their inode tables.
+type layout struct {
+	blocks, groups int64
+	perGroup       int64 // inodes in each group
+	descBlocks     int64 // of group descriptors in use
+	dataEnd        int64 // every block before it is in use
+}
+
+// bytesPerInode is the free space for which there is a spare inode.
+const bytesPerInode = 16 << 10
+
+// A cursor places runs of blocks behind one another, each whole, in front of or
+// behind the fronts of groups with a copy of the superblock.
+type cursor struct {
+	next     int64
+	front    int64
+	reserved int64
+	gaps     [][2]int64 // free blocks passed over: from, to
+}
+
+func (b *blockWriter) cursor() cursor {
+	return cursor{next: b.next, front: b.front, reserved: b.reserved}
+}
+
+// take returns the first of n blocks, which are fewer than a group has free.
+func (c *cursor) take(n int64) int64 {
+	if c.next+n > c.front {
+		if c.next < c.front {
+			c.gaps = append(c.gaps, [2]int64{c.next, c.front})
+		}
+		c.next = c.front + c.reserved
+		c.front = nextCopy(c.front/groupBlocks+1) * groupBlocks
+	}
+	at := c.next
+	c.next += n
+	return at
+}
+
+// skip moves on by n blocks that need not be in one piece.
+func (c *cursor) skip(n int64) {
+	for n > 0 {
+		if c.next == c.front {
+			c.take(1)
+			n--
+			continue
+		}
+		step := min(n, c.front-c.next)
+		c.next += step
+		n -= step
+	}
+}
+
+// tables returns where bitmaps and tables would end, in a file system of a
+// number of groups and of inodes in each.
+func (w *Writer) tables(groups, perGroup int64) cursor {
+	c := w.out.cursor()
+	for range 2 * groups {
+		c.take(1)
+	}
+	for range groups {
+		c.take(perGroup / inodesPerBlock)
+	}
+	return c
+}
+
+// perGroup returns how many inodes each group has, in whole blocks, when there
+// are to be at least so many.
+func perGroup(inodes, groups int64) int64 {
+	return ceilDiv(ceilDiv(inodes, groups), inodesPerBlock) * inodesPerBlock
+}
+
+// planLayout decides on sizes once all data and directories are written.
+func (w *Writer) planLayout() (layout, error) {
+	fit, err := w.fit(ceilDiv(w.opt.Free, blockSize))
+	if w.opt.Size == 0 {
+		return fit, err
+	}
+	if err != nil || fit.blocks > w.limit {
+		return fit, w.noSpace(fit.blocks)
+	}
+	// The spare inodes' share of the space that the smallest tables leave.
+	least := perGroup(w.inodes.len(), w.groups)
+	smallest := w.tables(w.groups, least)
+	if smallest.next > w.limit {
+		return fit, w.noSpace(smallest.next)
+	}
+	free := w.limit - smallest.next
+	spare := free * blockSize / (bytesPerInode + inodeSize)
+	p := max(least, min(maxPerGroup, perGroup(w.inodes.len()+spare, w.groups)))
+	for p > least {
+		if c := w.tables(w.groups, p); c.next <= w.limit {
+			break
+		}
+		p -= inodesPerBlock
+	}
+	return w.layout(w.limit, w.groups, p), nil
+}
+
+// fit returns the smallest layout that leaves a number of blocks free, with
+// their share of inodes.
+func (w *Writer) fit(free int64) (layout, error) {
+	inodes := w.inodes.len() + free*blockSize/bytesPerInode
+	least := w.out.next + ceilDiv(inodes, inodesPerBlock) + free
+	groups := max(1, ceilDiv(least, groupBlocks), ceilDiv(inodes, maxPerGroup))
+	for ; ; groups++ {
+		p := perGroup(inodes, groups)
+		if groups*2+least > w.limit && w.opt.Size == 0 {
+			return layout{}, w.noSpace(groups*2 + least)
+		}
+		c := w.tables(groups, p)
+		c.skip(max(0, free-c.passed()))
+		// All groups must exist, and the last one be more than its front.
+		blocks := max(c.next, (groups-1)*groupBlocks+1)
+		if hasCopy(groups - 1) {
+			blocks = max(blocks, (groups-1)*groupBlocks+w.out.reserved+1)
+		}
+		if blocks > groups*groupBlocks {
+			continue
+		}
+		if blocks > w.limit && w.opt.Size == 0 {
+			return layout{}, w.noSpace(blocks)
+		}
+		return w.layout(blocks, groups, p), nil
+	}
+}
+
+// passed returns how many free blocks lie in gaps.
+func (c *cursor) passed() int64 {
+	n := int64(0)
+	for _, g := range c.gaps {
+		n += g[1] - g[0]
+	}
+	return n
+}
+
+func (w *Writer) layout(blocks, groups, perGroup int64) layout {
+	return layout{
+		blocks:     blocks,
+		groups:     groups,
+		perGroup:   perGroup,
+		descBlocks: ceilDiv(groups, descPerBlock),
+		dataEnd:    w.out.next,
+	}
+}
+
+// trimGroups returns how many groups a size in blocks makes, and the size
+// without a last group that would be no more than its own front.
+func trimGroups(blocks, reserved int64) (trimmed, groups int64) {
+	groups = ceilDiv(blocks, groupBlocks)
+	start := (groups - 1) * groupBlocks
+	if groups > 1 && hasCopy(groups-1) && blocks-start <= reserved {
+		return start, groups - 1
+	}
+	return blocks, groups
+}
