@@ -3,7 +3,7 @@
 //
 // It is archive/tar transposed: [Reader.Next] goes to the next entry,
 // [Reader.Read] reads its contents; [Writer.WriteHeader] and [Writer.Write] are
-// the mirror image. The format is chapter 5.2 of Eelco Dolstra's thesis, "The
+// the mirror image. The format is figure 5.2 of Eelco Dolstra's thesis, "The
 // Purely Functional Software Deployment Model", and "Nix Archive (NAR) format"
 // in the Nix manual.
 //

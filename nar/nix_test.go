@@ -11,22 +11,14 @@ import (
 	"strings"
 	"testing"
 
+	"thaw/internal/testbed"
 	"thaw/nar"
 )
-
-// missing skips a test for want of a judge, or of material, except in CI.
-func missing(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatalf("%s is missing, and CI is set", what)
-	}
-	t.Skipf("%s is missing: NOT TESTED", what)
-}
 
 // nix runs nix-store.
 func nix(t *testing.T, stdin io.Reader, args ...string) []byte {
 	t.Helper()
-	cmd := exec.Command("nix-store", args...)
+	cmd := exec.Command(testbed.Tool(t, "nix-store"), args...)
 	cmd.Stdin = stdin
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -119,9 +111,6 @@ func plant(t *testing.T) string {
 }
 
 func TestNixDump(t *testing.T) {
-	if _, err := exec.LookPath("nix-store"); err != nil {
-		missing(t, "nix-store")
-	}
 	root := plant(t)
 	want := nix(t, nil, "--dump", root)
 	if err := checkCanonical(t, want); err != nil {
@@ -137,9 +126,6 @@ func TestNixDump(t *testing.T) {
 }
 
 func TestNixRestore(t *testing.T) {
-	if _, err := exec.LookPath("nix-store"); err != nil {
-		missing(t, "nix-store")
-	}
 	var want bytes.Buffer
 	if err := pack(plant(t), &want); err != nil {
 		t.Fatal(err)
@@ -173,16 +159,9 @@ const deepDir = "1va9x57y3sf4zmgzmyx9mr01ajj1lb87y4aaqgwhpdcr6q2zsyb5.nar"
 
 // Genuine archives of a binary cache.
 func TestTestbed(t *testing.T) {
-	root := os.Getenv("THAW_TESTBED")
-	if root == "" {
-		root = "../../shared"
-	}
-	files, err := filepath.Glob(filepath.Join(root, "caches/small-none/nar/*.nar"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) == 0 {
-		missing(t, "the test material (THAW_TESTBED)")
+	files, err := filepath.Glob(filepath.Join(testbed.Dir(t, "caches/small-none/nar"), "*.nar"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no archives (%v)", err)
 	}
 	for _, f := range files {
 		data, err := os.ReadFile(f)

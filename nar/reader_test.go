@@ -57,7 +57,7 @@ func TestHeaders(t *testing.T) {
 	for kind, mode := range map[nar.Kind]string{
 		nar.Regular: "-r--r--r--", nar.Executable: "-r-xr-xr-x",
 		nar.Directory: "dr-xr-xr-x", nar.Symlink: "Lrwxrwxrwx",
-		9: "?---------",
+		9: "?---------", // no such kind
 	} {
 		if m := kind.Mode(); m.String() != mode || kind.IsFile() != (m&fs.ModeType == 0) {
 			t.Errorf("%v has mode %v, IsFile %v", kind, m, kind.IsFile())
@@ -166,6 +166,9 @@ func TestGrammar(t *testing.T) {
 			var fe *nar.FormatError
 			if err != nil && (!errors.As(err, &fe) || fe.Offset < 0 || fe.Offset > int64(len(c.data))) {
 				t.Errorf("%#v is no FormatError with an offset up to %d", err, len(c.data))
+			}
+			if cut := strings.Contains(c.reason, "too early"); errors.Is(err, io.ErrUnexpectedEOF) != cut {
+				t.Errorf("%v is ErrUnexpectedEOF: %v", err, !cut)
 			}
 			for name, in := range readers(c.data) {
 				if _, e := reencode(in); fmt.Sprint(e) != fmt.Sprint(err) {
@@ -377,6 +380,9 @@ func TestRead(t *testing.T) {
 	if n != 50_000 || err != io.ErrShortWrite || string(w.got) != big[200_000:250_000] {
 		t.Errorf("a short write: %d, %v", n, err)
 	}
+	if n, err := r.WriteTo(liar{}); n != 0 || err == nil {
+		t.Errorf("to a writer that claims too much: %d, %v", n, err)
+	}
 	var rest strings.Builder
 	if n, err := r.WriteTo(&rest); n != int64(len(big))-250_000 || err != nil || rest.String() != big[250_000:] {
 		t.Errorf("the rest: %d, %v", n, err)
@@ -403,6 +409,11 @@ func (l *limited) Write(p []byte) (int, error) {
 	l.got = append(l.got, p[:n]...)
 	return n, l.err
 }
+
+// liar claims to take more than it is given.
+type liar struct{}
+
+func (liar) Write(p []byte) (int, error) { return len(p) + 1, nil }
 
 // Large reads fill the caller's slice in one call.
 func TestReadsGoStraightThrough(t *testing.T) {
