@@ -307,6 +307,9 @@ func modesTree() *tree {
 	return t
 }
 
+// beyond is further than times are tried, in seconds from 1970: 34,000 years.
+const beyond = 1 << 40
+
 func timesTree(a Abilities) *tree {
 	t := newTree("times")
 	t.steps[0].entry.ModTime = time.Unix(1, 0)
@@ -317,6 +320,9 @@ func timesTree(a Abilities) *tree {
 		time.Unix(1_000_000_003, 1), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC),
 		time.Unix(a.MinTime, 0), time.Unix(a.MinTime-1, 0), time.Unix(a.MaxTime, 0), time.Unix(a.MaxTime+1, 0),
 	} {
+		if at.Unix() < -beyond || at.Unix() > beyond {
+			continue
+		}
 		t.put(rootfs.Entry{Path: fmt.Sprintf("file%d", i), ModTime: at, Size: 1})
 		t.put(rootfs.Entry{Path: fmt.Sprintf("dir%d", i), ModTime: at, Mode: fs.ModeDir})
 		t.put(rootfs.Entry{Path: fmt.Sprintf("link%d", i), ModTime: at, Mode: fs.ModeSymlink, Target: "x"})
@@ -356,9 +362,9 @@ func linksTree(a Abilities) *tree {
 
 func devicesTree(a Abilities) *tree {
 	t := newTree("devices")
-	for i, d := range [][2]uint32{
+	for i, d := range [][2]uint32{ // not 0,0, which is no device but a mark for a deleted file
 		{1, 3}, {5, 1}, {8, 0}, {8, 255}, {8, 256}, {255, 255}, {256, 0}, {259, 1<<20 - 1}, {4095, 1<<20 - 1}, {4096, 0}, {0, 1 << 20},
-		{a.MaxMajor, a.MaxMinor}, {a.MaxMajor + 1, 0}, {1, a.MaxMinor + 1},
+		{max(a.MaxMajor, 1), a.MaxMinor}, {a.MaxMajor + 1, 1}, {1, a.MaxMinor + 1},
 	} {
 		t.put(rootfs.Entry{Path: fmt.Sprintf("char%d", i), Mode: fs.ModeDevice | fs.ModeCharDevice | 0o660, Dev: rootfs.Mkdev(d[0], d[1])})
 		t.put(rootfs.Entry{Path: fmt.Sprintf("block%d", i), Mode: fs.ModeDevice | 0o600, Dev: rootfs.Mkdev(d[0], d[1]), GID: 6})

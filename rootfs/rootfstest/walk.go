@@ -46,10 +46,11 @@ func (w *walker) children(f *os.File, path string) error {
 		if err := w.node(f, name, child); err != nil {
 			return fmt.Errorf("%.300q: %w", child, err)
 		}
-		if w.nodes[len(w.nodes)-1].Kind() != fs.ModeDir {
+		mode := w.nodes[len(w.nodes)-1].Mode
+		if !mode.IsDir() {
 			continue
 		}
-		sub, err := openAt(f, name, unix.O_DIRECTORY)
+		sub, err := openAt(f, name, mode, 0o500)
 		if err != nil {
 			return err
 		}
@@ -79,7 +80,7 @@ func (w *walker) node(parent *os.File, name, path string) error {
 		if st.Nlink > 1 {
 			n.Inode = st.Ino
 		}
-		f, err := openAt(parent, name, unix.O_NONBLOCK)
+		f, err := openAt(parent, name, n.Mode, 0o400)
 		if err != nil {
 			return err
 		}
@@ -102,15 +103,13 @@ func (w *walker) node(parent *os.File, name, path string) error {
 	return err
 }
 
-// openAt opens an entry of parent, giving its owner the right to if need be.
-func openAt(parent *os.File, name string, flags int) (*os.File, error) {
-	flags |= unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	fd, err := unix.Openat(int(parent.Fd()), name, flags, 0)
-	if err == unix.EACCES {
-		if err = unix.Fchmodat(int(parent.Fd()), name, 0o700, 0); err == nil {
-			fd, err = unix.Openat(int(parent.Fd()), name, flags, 0)
-		}
+// openAt opens an entry of parent, first taking the rights to it that its owner
+// may lack. If that is not allowed, opening it tells.
+func openAt(parent *os.File, name string, mode, need fs.FileMode) (*os.File, error) {
+	if mode&need != need {
+		unix.Fchmodat(int(parent.Fd()), name, 0o700, 0)
 	}
+	fd, err := unix.Openat(int(parent.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
