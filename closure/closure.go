@@ -1,0 +1,146 @@
+// Package closure finds everything that a set of store paths refers to, and
+// answers questions about it. It works on narinfos alone and never sees a NAR.
+package closure
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"thaw/narinfo"
+	"thaw/storepath"
+)
+
+// Lookup returns the verified narinfo of a path. [Walk] calls it from many
+// goroutines at once, once for each path.
+type Lookup func(ctx context.Context, p storepath.Path) (*narinfo.Info, error)
+
+// NameError says that a path refers to an object by another name than the one
+// its signed narinfo has.
+type NameError struct{ Referrer, Reference, Signed storepath.Path }
+
+func (e *NameError) Error() string {
+	return fmt.Sprintf("%s refers to %s, and the narinfo for that is of %s", e.Referrer.Base(), e.Reference.Base(), e.Signed.Base())
+}
+
+// Walk returns the narinfos of roots and of all they refer to, directly or not,
+// sorted by path. Up to jobs lookups run at a time, and each path is looked up
+// as soon as something refers to it: the walk takes as long as its longest chain
+// of references, or as all lookups divided by jobs. Cycles are no trouble. The
+// first error ends the walk.
+//
+// A root may have another name than its narinfo, as long as the hash part is
+// the same; the result has the signed name.
+func Walk(ctx context.Context, jobs int, roots []storepath.Path, lookup Lookup) ([]*narinfo.Info, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	w := walk{
+		lookup: lookup,
+		slots:  make(chan struct{}, max(jobs, 1)),
+		seen:   map[string]bool{},
+	}
+	w.mu.Lock()
+	for _, r := range roots {
+		w.visit(ctx, cancel, r, storepath.Path{})
+	}
+	w.mu.Unlock()
+	w.wg.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	slices.SortFunc(w.found, func(a, b *narinfo.Info) int { return a.StorePath.Compare(b.StorePath) })
+	return w.found, nil
+}
+
+type walk struct {
+	lookup Lookup
+	slots  chan struct{}
+	wg     sync.WaitGroup
+
+	mu    sync.Mutex
+	seen  map[string]bool // by hash part
+	found []*narinfo.Info
+}
+
+// visit starts the lookup of p unless it has been started. w.mu is held.
+func (w *walk) visit(ctx context.Context, cancel context.CancelCauseFunc, p, referrer storepath.Path) {
+	if w.seen[p.Hash()] {
+		return
+	}
+	w.seen[p.Hash()] = true
+	w.wg.Go(func() {
+		select {
+		case w.slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		info, err := w.lookup(ctx, p)
+		<-w.slots
+		if err == nil && info.StorePath != p && !referrer.IsZero() {
+			err = &NameError{referrer, p, info.StorePath}
+		}
+		if err != nil {
+			cancel(err)
+			return
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.found = append(w.found, info)
+		for _, r := range info.References {
+			w.visit(ctx, cancel, r, p)
+		}
+	})
+}
+
+// Graph answers questions about a closure.
+type Graph struct {
+	Infos []*narinfo.Info // sorted by path
+	refs  [][]int32       // by position in Infos; without self-references
+}
+
+// NewGraph returns the graph of what [Walk] found.
+func NewGraph(infos []*narinfo.Info) (*Graph, error) {
+	index := make(map[storepath.Path]int32, len(infos))
+	for i, info := range infos {
+		index[info.StorePath] = int32(i)
+	}
+	g := &Graph{infos, make([][]int32, len(infos))}
+	for i, info := range infos {
+		for _, r := range info.References {
+			j, ok := index[r]
+			if !ok {
+				return nil, fmt.Errorf("%s refers to %s, which is not in the closure", info.StorePath.Base(), r.Base())
+			}
+			if int(j) != i {
+				g.refs[i] = append(g.refs[i], j)
+			}
+		}
+	}
+	return g, nil
+}
+
+// Sizes returns for each path the bytes of NAR of all that it refers to,
+// directly or not, and of itself.
+func (g *Graph) Sizes() []int64 {
+	sizes := make([]int64, len(g.Infos))
+	round := make([]int32, len(g.Infos)) // the last start from which a path was seen, plus 1
+	var stack []int32
+	for start := range g.Infos {
+		mark := int32(start) + 1
+		stack = append(stack[:0], int32(start))
+		round[start] = mark
+		for len(stack) > 0 {
+			i := stack[len(stack)-1]
+			stack = stack[:len(stack)-1]
+			sizes[start] += g.Infos[i].NarSize
+			for _, j := range g.refs[i] {
+				if round[j] != mark {
+					round[j] = mark
+					stack = append(stack, j)
+				}
+			}
+		}
+	}
+	return sizes
+}
