@@ -24,10 +24,10 @@
 //
 // # Limits
 //
-// A node is at most [MaxDepth] deep, a name has 1 to [MaxName] bytes and a
+// A node is at most [MaxDepth] deep unless the caller allows more, a name has 1 to [MaxName] bytes and a
 // target 1 to [MaxTarget]; contents may have up to 2^63-1 bytes and are never
 // held in memory. A Reader keeps one buffer of 64 KiB and one path of at most
-// 16 KiB, whatever the archive says. How long an archive may be altogether is
+// 256 bytes a level, whatever the archive says. How long an archive may be altogether is
 // for the caller to bound, who knows the signed size.
 //
 // # End of the stream

@@ -38,6 +38,11 @@ func NewReader(r io.Reader) *Reader {
 	return &Reader{in: bufio.NewReaderSize(r, bufferSize)}
 }
 
+// AllowDepth raises the limit of [MaxDepth], for archives that somebody trusted
+// vouches for: Nix before 2.34.7 had no limit and made deeper ones. It holds
+// until [Reader.Reset].
+func (r *Reader) AllowDepth(levels int) { r.tree.depth = levels }
+
 // Reset makes the Reader read another archive from its start, with the memory
 // it has. The header last returned is no longer valid.
 func (r *Reader) Reset(in io.Reader) {

@@ -12,6 +12,8 @@ type tree struct {
 	// whichever came later; empty for the root. So what follows the path of the
 	// innermost open directory is the name that the next one has to exceed.
 	path []byte
+	// depth is the limit where it is greater than MaxDepth.
+	depth int
 	// dirs holds the length of the path of each open directory, outermost
 	// first.
 	dirs []int
@@ -19,7 +21,7 @@ type tree struct {
 
 // reset goes back to before the root and keeps the memory.
 func (t *tree) reset() {
-	t.path, t.dirs = t.path[:0], t.dirs[:0]
+	t.path, t.dirs, t.depth = t.path[:0], t.dirs[:0], 0
 }
 
 // add goes on to the entry name of the innermost open directory, or returns
@@ -28,8 +30,8 @@ func (t *tree) add(name []byte) (reason string) {
 	if reason := badName(name); reason != "" {
 		return reason
 	}
-	if len(t.dirs) >= MaxDepth {
-		return fmt.Sprintf("nested deeper than %d levels", MaxDepth)
+	if len(t.dirs) >= max(t.depth, MaxDepth) {
+		return fmt.Sprintf("nested deeper than %d levels", max(t.depth, MaxDepth))
 	}
 	dir := t.dirs[len(t.dirs)-1]
 	last := t.path[dir:]

@@ -37,6 +37,9 @@ func NewWriter(w io.Writer) *Writer {
 	return &Writer{out: bufio.NewWriterSize(w, bufferSize)}
 }
 
+// AllowDepth raises the limit of [MaxDepth], as [Reader.AllowDepth] does.
+func (w *Writer) AllowDepth(levels int) { w.tree.depth = levels }
+
 // WriteHeader begins the next entry; if it is a file, exactly h.Size bytes have
 // to be written before the next call. The first entry is "."; each other's
 // parent is a directory that came before it and was not left since; names
