@@ -88,6 +88,36 @@ func AddSame(s Sink, path, earlier string) error {
 // Kind returns the type bits of the entry's mode.
 func (e *Entry) Kind() fs.FileMode { return e.Mode.Type() }
 
+// UnixMode returns the entry's mode as stat(2) does: the file type, setuid,
+// setgid and sticky bits, and permissions.
+func (e *Entry) UnixMode() uint32 {
+	m := uint32(e.Mode.Perm())
+	switch e.Kind() {
+	case 0:
+		m |= 0o100000
+	case fs.ModeDir:
+		m |= 0o040000
+	case fs.ModeSymlink:
+		m |= 0o120000
+	case fs.ModeNamedPipe:
+		m |= 0o010000
+	case fs.ModeDevice:
+		m |= 0o060000
+	case fs.ModeDevice | fs.ModeCharDevice:
+		m |= 0o020000
+	}
+	if e.Mode&fs.ModeSetuid != 0 {
+		m |= 0o4000
+	}
+	if e.Mode&fs.ModeSetgid != 0 {
+		m |= 0o2000
+	}
+	if e.Mode&fs.ModeSticky != 0 {
+		m |= 0o1000
+	}
+	return m
+}
+
 // ModeBits are the bits of a mode that are not its kind and may be set.
 const ModeBits = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
 

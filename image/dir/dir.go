@@ -96,7 +96,7 @@ func (w *Writer) add(e *rootfs.Entry, data io.Reader) error {
 	case fs.ModeSymlink:
 		err = unix.Symlinkat(e.Target, at.dir, at.name)
 	default:
-		err = makeNode(e, at)
+		err = unix.Mknodat(at.dir, at.name, e.UnixMode(), int(e.Dev))
 	}
 	if err != nil {
 		return fail("create", e.Path, err)

@@ -22,32 +22,8 @@ func (w *Writer) expressible(e *rootfs.Entry) error {
 	return nil
 }
 
-// makeNode makes a named pipe or a device.
-func makeNode(e *rootfs.Entry, at place) error {
-	mode := uint32(unix.S_IFIFO)
-	switch e.Kind() {
-	case fs.ModeDevice:
-		mode = unix.S_IFBLK
-	case fs.ModeDevice | fs.ModeCharDevice:
-		mode = unix.S_IFCHR
-	}
-	return unix.Mknodat(at.dir, at.name, mode|permissions(e.Mode), int(e.Dev))
-}
-
-// permissions are the bits of m as chmod takes them.
-func permissions(m fs.FileMode) uint32 {
-	p := uint32(m.Perm())
-	if m&fs.ModeSetuid != 0 {
-		p |= unix.S_ISUID
-	}
-	if m&fs.ModeSetgid != 0 {
-		p |= unix.S_ISGID
-	}
-	if m&fs.ModeSticky != 0 {
-		p |= unix.S_ISVTX
-	}
-	return p
-}
+// permissions are the bits of e's mode that chmod takes.
+func permissions(e *rootfs.Entry) uint32 { return e.UnixMode() &^ unix.S_IFMT }
 
 // The order below: giving a file away takes its setuid bits and capabilities
 // from it, and extended attributes may need the right to write, so owner, then
@@ -70,7 +46,7 @@ func (w *Writer) finishFile(fd int, e *rootfs.Entry, at place) error {
 			return failXattr(x.Name, e.Path, err)
 		}
 	}
-	if mode := permissions(e.Mode); mode != st.Mode&^unix.S_IFMT {
+	if mode := permissions(e); mode != st.Mode&^unix.S_IFMT {
 		if err := unix.Fchmod(fd, mode); err != nil {
 			return fail("chmod", e.Path, err)
 		}
@@ -93,7 +69,7 @@ func (w *Writer) finish(e *rootfs.Entry, at place) error {
 	if err := setXattrs(e, at); err != nil {
 		return err
 	}
-	if mode := permissions(e.Mode); mode != st.Mode&^unix.S_IFMT && e.Kind() != fs.ModeSymlink {
+	if mode := permissions(e); mode != st.Mode&^unix.S_IFMT && e.Kind() != fs.ModeSymlink {
 		// To open it might have effects. Nobody else can have put a link
 		// in its place: the directory is still this user's alone.
 		if err := unix.Fchmodat(at.dir, at.name, mode, 0); err != nil {
@@ -123,7 +99,7 @@ func (w *Writer) finishDir(e *rootfs.Entry) error {
 			return fail(chownTo(e), e.Path, err)
 		}
 	}
-	if err := unix.Fchmod(fd, permissions(e.Mode)); err != nil {
+	if err := unix.Fchmod(fd, permissions(e)); err != nil {
 		return fail("chmod", e.Path, err)
 	}
 	return setTime(e, at)

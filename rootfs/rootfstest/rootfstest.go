@@ -196,7 +196,7 @@ func testHolds(f Format, dir string, steps []step) error {
 	if err != nil {
 		return err
 	}
-	return diff(f.Can.lines(expected(steps, f.Can)), f.Can.lines(nodes))
+	return Diff(f.Can, expected(steps, f.Can), nodes)
 }
 
 func testBytes(f Format, dir string, steps []step, chunk chunker) (map[string]string, error) {
@@ -366,8 +366,10 @@ func (a *Abilities) lines(nodes []Node) map[string]string {
 	return m
 }
 
-// diff says where an image differs from what was sent, at most ten times.
-func diff(want, got map[string]string) error {
+// Diff says where got differs from want, at most ten times, as far as a format
+// that can hold this much may be asked.
+func Diff(can Abilities, wantNodes, gotNodes []Node) error {
+	want, got := can.lines(wantNodes), can.lines(gotNodes)
 	var errs []error
 	all := maps.Clone(want)
 	maps.Copy(all, got)

@@ -155,7 +155,7 @@ func TestWalk(t *testing.T) {
 	want[4].Path = "sub/\xff"
 	can := everything
 	can.Owners = Dropped
-	if err := diff(can.lines(want), can.lines(nodes)); err != nil {
+	if err := Diff(can, want, nodes); err != nil {
 		t.Error(err)
 	}
 }

@@ -70,7 +70,7 @@ func (w *walker) node(parent *os.File, name, path string) error {
 		return err
 	}
 	n := Node{Entry: rootfs.Entry{
-		Path: path, Mode: fileMode(st.Mode), UID: st.Uid, GID: st.Gid,
+		Path: path, Mode: FileMode(st.Mode), UID: st.Uid, GID: st.Gid,
 		ModTime: time.Unix(int64(st.Mtim.Sec), int64(st.Mtim.Nsec)),
 	}}
 	var err error
@@ -116,7 +116,9 @@ func openAt(parent *os.File, name string, mode, need fs.FileMode) (*os.File, err
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-func fileMode(mode uint32) fs.FileMode {
+// FileMode is the mode of a [Node] whose mode is told as stat(2) does: the
+// inverse of [rootfs.Entry.UnixMode].
+func FileMode(mode uint32) fs.FileMode {
 	m := fs.FileMode(mode & 0o777)
 	for bit, to := range map[uint32]fs.FileMode{unix.S_ISUID: fs.ModeSetuid, unix.S_ISGID: fs.ModeSetgid, unix.S_ISVTX: fs.ModeSticky} {
 		if mode&bit != 0 {
