@@ -1,5 +1,7 @@
 package xz
 
+import "math/bits"
+
 // A rangeDecoder reads binary decisions, each with its own probability, from
 // a sequence of bytes. It is a value: functions take one and return the next,
 // so that its fields live in registers.
@@ -8,13 +10,14 @@ package xz
 // so damaged input that asks for too many bytes reads old ones, and the caller
 // notices afterwards, by pos. That saves a test for every bit.
 type rangeDecoder struct {
-	in   *[inputSize]byte
 	pos  uint32 // of the next byte, not yet wrapped
 	rng  uint32 // the width of the current interval; at least 1<<24 when used
 	code uint32 // where in the interval the input points; less than rng
 }
 
 const inputSize = 1 << 16
+
+type input [inputSize]byte
 
 // A prob is the probability that the next bit is 0, in units of 1/2048. It
 // stays between 31 and 2017.
@@ -37,10 +40,10 @@ const (
 
 // normalize takes a byte of input when the interval has become narrow. That
 // is the one branch left for each bit; it is taken for each byte.
-func (d rangeDecoder) normalize() rangeDecoder {
+func (d rangeDecoder) normalize(in *input) rangeDecoder {
 	if d.rng < topValue {
 		d.rng <<= 8
-		d.code = d.code<<8 | uint32(d.in[d.pos%inputSize])
+		d.code = d.code<<8 | uint32(in[d.pos%inputSize])
 		d.pos++
 	}
 	return d
@@ -65,20 +68,23 @@ func (d rangeDecoder) choose(p uint32) (lt bool, bit uint, moved prob, next rang
 	return lt, bit, prob(p + uint32(int32(target-p)>>moveBits)), d
 }
 
-// bit decodes one bit with a branch: the right way for the few decisions that
-// steer the decoder, where a branch follows in any case.
-func (d rangeDecoder) bit(p *prob) (bool, rangeDecoder) {
-	d = d.normalize()
-	bound := d.rng >> probBits * uint32(*p)
-	if d.code < bound {
-		d.rng = bound
-		*p += (zeroTarget - *p) >> moveBits
-		return false, d
-	}
+// bound is where the part of the interval that stands for 0 ends. The few
+// decisions that steer the decoder branch on it: a branch follows in any case.
+func (d rangeDecoder) bound(p *prob) uint32 { return d.rng >> probBits * uint32(*p) }
+
+// zero is the way on when code is less than bound(p).
+func (d rangeDecoder) zero(p *prob, bound uint32) rangeDecoder {
+	*p += (zeroTarget - *p) >> moveBits
+	d.rng = bound
+	return d
+}
+
+// one is the way on when it is not.
+func (d rangeDecoder) one(p *prob, bound uint32) rangeDecoder {
+	*p -= *p >> moveBits
 	d.rng -= bound
 	d.code -= bound
-	*p -= *p >> moveBits
-	return true, d
+	return d
 }
 
 // The trees have twice the probabilities that they need, so that the children
@@ -87,11 +93,11 @@ func (d rangeDecoder) bit(p *prob) (bool, rangeDecoder) {
 // tree3 decodes a symbol of 3 bits, the highest first.
 //
 //go:noinline
-func (d rangeDecoder) tree3(probs *[2 << 3]prob) (uint, rangeDecoder) {
+func (d rangeDecoder) tree3(in *input, probs *[2 << 3]prob) (uint, rangeDecoder) {
 	sym, p := uint(1), uint32(probs[1])
 	for sym < 1<<3 {
 		p0, p1 := uint32(probs[2*sym]), uint32(probs[2*sym+1])
-		lt, bit, moved, next := d.normalize().choose(p)
+		lt, bit, moved, next := d.normalize(in).choose(p)
 		probs[sym] = moved
 		p = p1
 		if lt {
@@ -106,11 +112,11 @@ func (d rangeDecoder) tree3(probs *[2 << 3]prob) (uint, rangeDecoder) {
 // tree6 decodes a symbol of 6 bits, the highest first.
 //
 //go:noinline
-func (d rangeDecoder) tree6(probs *[2 << 6]prob) (uint, rangeDecoder) {
+func (d rangeDecoder) tree6(in *input, probs *[2 << 6]prob) (uint, rangeDecoder) {
 	sym, p := uint(1), uint32(probs[1])
 	for sym < 1<<6 {
 		p0, p1 := uint32(probs[2*sym]), uint32(probs[2*sym+1])
-		lt, bit, moved, next := d.normalize().choose(p)
+		lt, bit, moved, next := d.normalize(in).choose(p)
 		probs[sym] = moved
 		p = p1
 		if lt {
@@ -125,11 +131,11 @@ func (d rangeDecoder) tree6(probs *[2 << 6]prob) (uint, rangeDecoder) {
 // tree8 decodes a symbol of 8 bits, the highest first.
 //
 //go:noinline
-func (d rangeDecoder) tree8(probs *[2 << 8]prob) (uint, rangeDecoder) {
+func (d rangeDecoder) tree8(in *input, probs *[2 << 8]prob) (uint, rangeDecoder) {
 	sym, p := uint(1), uint32(probs[1])
 	for sym < 1<<8 {
 		p0, p1 := uint32(probs[2*sym]), uint32(probs[2*sym+1])
-		lt, bit, moved, next := d.normalize().choose(p)
+		lt, bit, moved, next := d.normalize(in).choose(p)
 		probs[sym] = moved
 		p = p1
 		if lt {
@@ -147,16 +153,28 @@ func (d rangeDecoder) tree8(probs *[2 << 8]prob) (uint, rangeDecoder) {
 // third of probs, by other's next bit; from the first difference on the first.
 //
 //go:noinline
-func (d rangeDecoder) matched(probs *[literalSize]prob, other byte) (uint, rangeDecoder) {
-	sym, rest, same := uint(1), uint(other), uint(0x100)
+func (d rangeDecoder) matched(in *input, probs *[literalSize]prob, other byte) (uint, rangeDecoder) {
+	rest := int64(other) << 56
+	same := ^uint(0)
+	sym := uint(1)
+	i := 0x101 + uint(other)>>7<<8
+	p := uint32(probs[i])
 	for sym < 1<<8 {
+		expect := uint(rest >> 63)
 		rest <<= 1
-		expect := rest & same
-		i := same + expect + sym
-		_, bit, moved, next := d.normalize().choose(uint32(probs[i]))
-		probs[i] = moved
+		third := (0x100 + uint(rest)>>55&0x100) & same
+		third1 := third & expect
+		p0 := uint32(probs[2*sym+third&^expect])
+		p1 := uint32(probs[2*sym+third1+1])
+		lt, bit, moved, next := d.normalize(in).choose(p)
+		probs[i&(literalSize-1)] = moved
+		p = p1
+		if lt {
+			p = p0
+		}
 		sym = sym<<1 + bit
-		same &= expect ^ (bit - 1) // stays 0x100 if bit is what was expected
+		same &= expect ^ (bit - 1)
+		i = sym + third&same
 		d = next
 	}
 	return sym & 0xff, d
@@ -165,26 +183,30 @@ func (d rangeDecoder) matched(probs *[literalSize]prob, other byte) (uint, range
 // reverse decodes a symbol of n ≤ 5 bits, the lowest first.
 //
 //go:noinline
-func (d rangeDecoder) reverse(probs *[1 << 5]prob, n uint) (uint, rangeDecoder) {
-	sym, node := uint(0), uint(1)
-	for i := uint(0); i < n; i++ {
-		p := &probs[node%(1<<5)]
-		_, bit, moved, next := d.normalize().choose(uint32(*p))
-		*p = moved
-		node = node<<1 + bit
-		sym += bit << i
+func (d rangeDecoder) reverse(in *input, probs *[2 << 5]prob, n uint) (uint, rangeDecoder) {
+	sym, p := uint(1), uint32(probs[1])
+	for end := uint(1) << (n % 8); sym < end; {
+		p0, p1 := uint32(probs[2*sym%(2<<5)]), uint32(probs[(2*sym+1)%(2<<5)])
+		lt, bit, moved, next := d.normalize(in).choose(p)
+		probs[sym%(2<<5)] = moved
+		p = p1
+		if lt {
+			p = p0
+		}
+		sym = sym<<1 + bit
 		d = next
 	}
-	return sym, d
+	return uint(bits.Reverse8(uint8(sym << (8 - n%8)))), d
 }
 
-// direct decodes n bits that have no probability, the highest first.
+// direct decodes n bits that have no probability, the highest first, and then
+// 4 with probabilities, the lowest first.
 //
 //go:noinline
-func (d rangeDecoder) direct(n uint) (uint, rangeDecoder) {
-	sym := uint(0)
+func (d rangeDecoder) direct(in *input, probs *[2 << 4]prob, n uint) (uint, rangeDecoder) {
+	high := uint(0)
 	for ; n > 0; n-- {
-		d = d.normalize()
+		d = d.normalize(in)
 		d.rng >>= 1
 		lt := d.code < d.rng
 		bit := uint(1)
@@ -196,7 +218,19 @@ func (d rangeDecoder) direct(n uint) (uint, rangeDecoder) {
 			rest = d.code
 		}
 		d.code = rest
-		sym = sym<<1 + bit
+		high = high<<1 + bit
 	}
-	return sym, d
+	sym, p := uint(1), uint32(probs[1])
+	for sym < 1<<4 {
+		p0, p1 := uint32(probs[2*sym]), uint32(probs[2*sym+1])
+		lt, bit, moved, next := d.normalize(in).choose(p)
+		probs[sym] = moved
+		p = p1
+		if lt {
+			p = p0
+		}
+		sym = sym<<1 + bit
+		d = next
+	}
+	return high<<4 + uint(bits.Reverse8(uint8(sym<<4))), d
 }

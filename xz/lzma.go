@@ -6,10 +6,10 @@ import "encoding/binary"
 
 // Sizes in the LZMA format.
 const (
-	states      = 12    // what the last few symbols were; below 7 the last was a literal
+	states      = 16    // 12, rounded up: what the last few symbols were; below 7 the last was a literal
 	maxPosBits  = 4     // pb: low bits of the position that choose probabilities
 	maxLitBits  = 4     // lc+lp: bits that choose a literal's probabilities
-	literalSize = 0x300 // probabilities for one literal
+	literalSize = 0x400 // probabilities for one literal
 	minMatch    = 2     // bytes in the shortest match
 	maxMatch    = 273   // bytes in the longest match
 	endMarker   = 1<<32 - 1
@@ -17,7 +17,7 @@ const (
 
 // copySlack is how far beyond its limit decode may write: a match begun below
 // the limit, copied in steps of 8 bytes.
-const copySlack = maxMatch + 8
+const copySlack = maxMatch + 16
 
 // properties are LZMA's three parameters, packed in one byte: (pb*5+lp)*9+lc.
 type properties struct {
@@ -57,9 +57,11 @@ type lzmaDecoder struct {
 	length   lengthProbs
 	repLen   lengthProbs
 	slot     [4][2 << 6]prob
-	special  [10][1 << 5]prob // low bits of the distances with slots 4 to 13
-	align    [1 << 5]prob     // the lowest 4 bits of farther distances
+	special  [10][2 << 5]prob // low bits of the distances with slots 4 to 13
+	align    [2 << 4]prob     // the lowest 4 bits of farther distances
 	literal  [1 << maxLitBits][literalSize]prob
+
+	input input // the coded bytes
 }
 
 // reset sets all probabilities and the rest of the state to their initial
@@ -104,17 +106,17 @@ func fill(probs []prob) {
 // startSize is how many bytes start the range decoder.
 const startSize = 5
 
-// start begins a sequence of coded bytes, which must lie in in from 0. It
-// reports whether the first startSize bytes are valid.
-func (d *lzmaDecoder) start(in *[inputSize]byte) bool {
-	d.rc = rangeDecoder{in: in, pos: startSize, rng: 1<<32 - 1, code: binary.BigEndian.Uint32(in[1:])}
-	return in[0] == 0 && d.rc.code != d.rc.rng
+// start begins a sequence of coded bytes, which lie in input from 0. It reports
+// whether the first startSize bytes are valid.
+func (d *lzmaDecoder) start() bool {
+	d.rc = rangeDecoder{pos: startSize, rng: 1<<32 - 1, code: binary.BigEndian.Uint32(d.input[1:])}
+	return d.input[0] == 0 && d.rc.code != d.rc.rng
 }
 
 // finished reports whether the range decoder is at a place where a sequence
 // of coded bytes may end.
 func (d *lzmaDecoder) finished() bool {
-	d.rc = d.rc.normalize()
+	d.rc = d.rc.normalize(&d.input)
 	return d.rc.code == 0
 }
 
@@ -133,19 +135,20 @@ const (
 // the new pos it may be overwritten.
 func (d *lzmaDecoder) decode(buf []byte, pos, limit, dict int) (int, stop) {
 	var (
-		rc                     = d.rc
-		state                  = d.state
-		rep0, rep1, rep2, rep3 = d.rep[0], d.rep[1], d.rep[2], d.rep[3]
-		posMask                = uint(1)<<d.props.pb - 1
-		litMask                = uint(1)<<(d.props.lp+8) - 1
-		litShift               = d.props.lc
-		why                    = atLimit
+		rc       = d.rc
+		state    = d.state
+		posMask  = uint(1)<<d.props.pb - 1
+		litMask  = uint(1)<<(d.props.lp+8) - 1
+		litShift = d.props.lc
+		why      = atLimit
 	)
-loop:
 	for pos < limit {
-		var one bool
 		posState := uint(pos) & posMask
-		if one, rc = rc.bit(&d.match[state<<maxPosBits+posState]); !one {
+		p := &d.match[(state<<maxPosBits+posState)&0xff]
+		rc = rc.normalize(&d.input)
+		bound := rc.bound(p)
+		if rc.code < bound {
+			rc = rc.zero(p, bound)
 			// A literal: the high bits of the previous byte and the low bits
 			// of the position choose the probabilities.
 			context := uint(pos) << 8
@@ -155,68 +158,135 @@ loop:
 			probs := &d.literal[context&litMask<<litShift>>8%(1<<maxLitBits)]
 			var sym uint
 			if state < 7 {
-				sym, rc = rc.tree8((*[2 << 8]prob)(probs[:]))
+				sym, rc = rc.tree8(&d.input, (*[2 << 8]prob)(probs[:]))
 			} else {
-				sym, rc = rc.matched(probs, buf[pos-1-int(rep0)])
+				sym, rc = rc.matched(&d.input, probs, buf[pos-1-int(d.rep[0])])
 			}
 			buf[pos] = byte(sym)
 			pos++
-			switch {
-			case state < 4:
-				state = 0
-			case state < 10:
-				state -= 3
-			default:
-				state -= 6
-			}
+			state = uint(afterLiteral[state&0xf])
 			continue
 		}
+		rc = rc.one(p, bound).normalize(&d.input)
 
-		var n uint
-		if one, rc = rc.bit(&d.isRep[state]); !one {
-			n, rc = rc.matchLength(&d.length, posState)
-			rep1, rep2, rep3 = rep0, rep1, rep2
-			rep0, rc = d.distance(rc, n)
-			if rep0 == endMarker {
-				why = atMarker
-				break loop
-			}
+		// A match, or a repeated one.
+		p = &d.isRep[state&0xf]
+		bound = rc.bound(p)
+		match := rc.code < bound
+		lengths := &d.length
+		if match {
+			rc = rc.zero(p, bound)
 			state = nextState(state, 7)
 		} else {
-			if one, rc = rc.bit(&d.isRep0[state]); !one {
-				if one, rc = rc.bit(&d.longRep0[state<<maxPosBits+posState]); !one {
+			rc = rc.one(p, bound).normalize(&d.input)
+			lengths = &d.repLen
+			p = &d.isRep0[state&0xf]
+			bound = rc.bound(p)
+			if rc.code < bound {
+				rc = rc.zero(p, bound).normalize(&d.input)
+				p = &d.longRep0[(state<<maxPosBits+posState)&0xff]
+				bound = rc.bound(p)
+				if rc.code < bound {
 					// A short repeat: one byte.
-					if uint(rep0) >= uint(pos) || uint(rep0) >= uint(dict) {
+					rc = rc.zero(p, bound)
+					rep := int(d.rep[0])
+					if rep >= pos || rep >= dict {
 						why = atBadDistance
-						break loop
+						break
 					}
-					buf[pos] = buf[pos-1-int(rep0)]
+					buf[pos] = buf[pos-1-rep]
 					pos++
 					state = nextState(state, 9)
 					continue
 				}
-			} else if one, rc = rc.bit(&d.isRep1[state]); !one {
-				rep0, rep1 = rep1, rep0
-			} else if one, rc = rc.bit(&d.isRep2[state]); !one {
-				rep0, rep1, rep2 = rep2, rep0, rep1
+				rc = rc.one(p, bound)
 			} else {
-				rep0, rep1, rep2, rep3 = rep3, rep0, rep1, rep2
+				rc = rc.one(p, bound)
+				rc = d.repeat(rc, state)
 			}
-			n, rc = rc.matchLength(&d.repLen, posState)
 			state = nextState(state, 8)
 		}
-		if uint(rep0) >= uint(pos) || uint(rep0) >= uint(dict) {
-			why = atBadDistance
-			break loop
+
+		var n uint
+		rc = rc.normalize(&d.input)
+		p = &lengths.choice
+		bound = rc.bound(p)
+		if rc.code < bound {
+			rc = rc.zero(p, bound)
+			n, rc = rc.tree3(&d.input, &lengths.low[posState%(1<<maxPosBits)])
+		} else {
+			rc = rc.one(p, bound).normalize(&d.input)
+			p = &lengths.choice2
+			bound = rc.bound(p)
+			if rc.code < bound {
+				rc = rc.zero(p, bound)
+				n, rc = rc.tree3(&d.input, &lengths.mid[posState%(1<<maxPosBits)])
+				n += 8
+			} else {
+				rc = rc.one(p, bound)
+				n, rc = rc.tree8(&d.input, &lengths.high)
+				n += 16
+			}
 		}
-		copyMatch(buf, pos, int(rep0)+1, int(n))
+
+		if match {
+			// The slot gives the distance's two highest bits and how many
+			// are to follow.
+			var dist uint
+			dist, rc = rc.tree6(&d.input, &d.slot[min(n, 3)])
+			if slot := dist; slot >= 4 {
+				var rest uint
+				low := slot>>1 - 1
+				dist = (2 | slot&1) << (low & 31)
+				if slot < 14 {
+					rest, rc = rc.reverse(&d.input, &d.special[slot-4], low)
+				} else {
+					rest, rc = rc.direct(&d.input, &d.align, low-4)
+				}
+				dist += rest
+			}
+			d.rep = [4]uint32{uint32(dist), d.rep[0], d.rep[1], d.rep[2]}
+			if uint32(dist) == endMarker {
+				why = atMarker
+				break
+			}
+		}
+		n += minMatch
+		rep := int(d.rep[0])
+		if rep >= pos || rep >= dict {
+			why = atBadDistance
+			break
+		}
+		copyMatch(buf, pos, rep+1, int(n))
 		pos += int(n)
 	}
 	d.rc = rc
 	d.state = state
-	d.rep = [4]uint32{rep0, rep1, rep2, rep3}
 	return pos, why
 }
+
+// repeat decodes which of the older distances is repeated, and makes it the
+// latest.
+func (d *lzmaDecoder) repeat(rc rangeDecoder, state uint) rangeDecoder {
+	i := 1
+	for _, p := range [...]*prob{&d.isRep1[state&0xf], &d.isRep2[state&0xf]} {
+		rc = rc.normalize(&d.input)
+		bound := rc.bound(p)
+		if rc.code < bound {
+			rc = rc.zero(p, bound)
+			break
+		}
+		rc = rc.one(p, bound)
+		i++
+	}
+	rep := d.rep[i]
+	copy(d.rep[1:], d.rep[:i])
+	d.rep[0] = rep
+	return rc
+}
+
+// afterLiteral is the state that follows a literal.
+var afterLiteral = [16]uint8{0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 4, 5}
 
 // nextState is the state after a match (to is 7), a repeated one (8) or a
 // short repeat (9).
@@ -231,55 +301,23 @@ func nextState(state, to uint) uint {
 	}
 }
 
-// matchLength decodes the length of a match.
-func (d rangeDecoder) matchLength(probs *lengthProbs, posState uint) (uint, rangeDecoder) {
-	var n uint
-	one, d := d.bit(&probs.choice)
-	if !one {
-		n, d = d.tree3(&probs.low[posState%(1<<maxPosBits)])
-		return minMatch + n, d
-	}
-	if one, d = d.bit(&probs.choice2); !one {
-		n, d = d.tree3(&probs.mid[posState%(1<<maxPosBits)])
-		return minMatch + 8 + n, d
-	}
-	n, d = d.tree8(&probs.high)
-	return minMatch + 16 + n, d
-}
-
-// distance decodes the distance, less one, of a match of n bytes.
-func (d *lzmaDecoder) distance(rc rangeDecoder, n uint) (uint32, rangeDecoder) {
-	slot, rc := rc.tree6(&d.slot[min(n-minMatch, 3)])
-	if slot < 4 {
-		return uint32(slot), rc
-	}
-	// The slot gives the two highest bits and how many are to follow.
-	low := slot>>1 - 1
-	dist := (2 | slot&1) << low
-	var bits uint
-	if slot < 14 {
-		bits, rc = rc.reverse(&d.special[slot-4], low)
-		return uint32(dist + bits), rc
-	}
-	bits, rc = rc.direct(low - 4)
-	dist += bits << 4
-	bits, rc = rc.reverse(&d.align, 4)
-	return uint32(dist + bits), rc
-}
-
 // copyMatch copies n bytes to buf[pos:] from dist bytes before. If dist is less
 // than n, bytes that it has written are copied again. It may write up to 7
 // bytes more.
 func copyMatch(buf []byte, pos, dist, n int) {
-	dst, src := buf[pos:pos+n+7], buf[pos-dist:]
-	if dist < 8 {
+	dst, src := buf[pos:pos+n+copySlack-maxMatch], buf[pos-dist:]
+	if dist < 16 {
 		for i := range dst[:n] {
 			dst[i] = src[i]
 		}
 		return
 	}
-	for len(dst) >= 8 {
-		binary.LittleEndian.PutUint64(dst, binary.LittleEndian.Uint64(src))
-		dst, src = dst[8:], src[8:]
+	for {
+		*(*[16]byte)(dst) = *(*[16]byte)(src)
+		if n <= 16 {
+			return
+		}
+		n -= 16
+		dst, src = dst[16:], src[16:]
 	}
 }

@@ -20,9 +20,8 @@ const (
 type lzma2Decoder struct {
 	window
 	lzma      lzmaDecoder
-	input     [inputSize]byte // the coded bytes of one chunk
-	needDict  bool            // the dictionary was not yet reset
-	needProps bool            // there are no properties since that
+	needDict  bool // the dictionary was not yet reset
+	needProps bool // there are no properties since that
 }
 
 // reset prepares for a new sequence with a dictionary of dict bytes and output
@@ -108,10 +107,10 @@ func (d *lzma2Decoder) coded(src *source, control byte, limit limit) ([]byte, er
 	if packed < startSize {
 		return nil, src.corrupt("LZMA2 chunk is too small")
 	}
-	if err := src.full(d.input[:packed]); err != nil {
+	if err := src.full(d.lzma.input[:packed]); err != nil {
 		return nil, err
 	}
-	if !d.lzma.start(&d.input) {
+	if !d.lzma.start() {
 		return nil, src.corrupt("invalid start of LZMA data")
 	}
 	d.reserve(size)

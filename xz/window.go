@@ -39,7 +39,7 @@ func (w *window) reserve(n int) {
 		w.start, w.pos = 0, keep
 	}
 	if need := w.pos + n + copySlack; need > len(w.buf) {
-		size := max(need, min(full, max(2*len(w.buf), w.hint+copySlack)))
+		size := max(need, min(full, max(4*len(w.buf), w.hint+copySlack)))
 		w.grow(size)
 	}
 }
@@ -51,10 +51,19 @@ func (w *window) grow(size int) {
 	w.buf = buf
 }
 
+// expandStep is how many bytes are decoded between chances for the Go runtime
+// to stop the goroutine, which it may not find otherwise: a fraction of a
+// millisecond.
+const expandStep = 1 << 15
+
 // expand decodes LZMA symbols until n more bytes are there, or up to
 // maxMatch-1 more. There must be room for n.
 func (w *window) expand(d *lzmaDecoder, n int) stop {
-	at, why := d.decode(w.buf[w.start:], w.pos-w.start, w.pos-w.start+n, w.dict)
-	w.pos = w.start + at
+	why := atLimit
+	for end := w.pos + n; w.pos < end && why == atLimit; {
+		at := w.pos - w.start
+		at, why = d.decode(w.buf[w.start:], at, at+min(end-w.pos, expandStep), w.dict)
+		w.pos = w.start + at
+	}
 	return why
 }
