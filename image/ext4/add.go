@@ -79,6 +79,9 @@ func (w *Writer) addDir(path string, number uint32, parent *dir) {
 	w.dirs = append(w.dirs, d)
 	w.byPath[path] = d
 	w.inodes.at(parent.number).links++
+	if path != lostFound {
+		w.pending++
+	}
 }
 
 // parentOf returns the directory that a path lies in, and its last element.

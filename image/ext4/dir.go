@@ -149,5 +149,6 @@ func (w *Writer) writeDir(d *dir) error {
 	w.setTree(i)
 	i.size = int64(w.tree.data) * blockSize
 	d.children, d.index = nil, nil
+	w.pending--
 	return w.room()
 }

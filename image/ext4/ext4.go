@@ -96,6 +96,8 @@ type Writer struct {
 	err    error
 	closed bool
 
+	pending int64 // blocks that are certain to come before the bitmaps
+
 	inodes inodeTable
 	dirs   []*dir // in the order of adding, the root first
 	byPath map[string]*dir
@@ -147,6 +149,7 @@ func NewWriter(w io.WriterAt, o Options) (*Writer, error) {
 		byPath:  map[string]*dir{},
 		bodyNum: map[string]uint32{},
 		chunk:   make([]byte, chunkSize),
+		pending: 3, // of the root, lost+found and the resize inode
 	}
 	e.limit = o.Capacity / blockSize
 	if o.Size > 0 {
@@ -166,9 +169,7 @@ func (w *Writer) room() error {
 	if w.out.err != nil {
 		return w.out.err
 	}
-	groups := max(w.groups, 1)
-	// One block for the resize inode and one for lost+found, or for the root.
-	need := w.out.next + 2 + int64(len(w.dirs)) + 2*groups + ceilDiv(w.inodes.len(), inodesPerBlock)
+	need := w.out.next + w.pending + 2*max(w.groups, 1) + ceilDiv(w.inodes.len(), inodesPerBlock)
 	if need > w.limit {
 		return w.noSpace(need)
 	}
@@ -228,6 +229,7 @@ func (w *Writer) finish() error {
 		}
 	}
 	dind := w.out.alloc()
+	w.pending--
 	if err := w.room(); err != nil {
 		return err
 	}

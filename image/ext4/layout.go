@@ -54,6 +54,15 @@ func (c *cursor) skip(n int64) {
 	}
 }
 
+// free returns how many blocks are free behind the cursor up to an end.
+func (c *cursor) free(end int64) int64 {
+	n := end - c.next
+	for at := c.front; at < end; at = nextCopy(at/groupBlocks+1) * groupBlocks {
+		n -= min(c.reserved, end-at)
+	}
+	return n
+}
+
 // tables returns where bitmaps and tables would end, in a file system of a
 // number of groups and of inodes in each.
 func (w *Writer) tables(groups, perGroup int64) cursor {
@@ -76,28 +85,31 @@ func perGroup(inodes, groups int64) int64 {
 // planLayout decides on sizes once all data and directories are written.
 func (w *Writer) planLayout() (layout, error) {
 	fit, err := w.fit(ceilDiv(w.opt.Free, blockSize))
-	if w.opt.Size == 0 {
+	switch {
+	case err != nil || w.opt.Free > 0:
 		return fit, err
-	}
-	if err != nil || fit.blocks > w.limit {
+	case w.opt.Size == 0:
+		return w.sized(fit.blocks, fit.groups)
+	case fit.blocks > w.limit:
 		return fit, w.noSpace(fit.blocks)
 	}
-	// The spare inodes' share of the space that the smallest tables leave.
-	least := perGroup(w.inodes.len(), w.groups)
-	smallest := w.tables(w.groups, least)
-	if smallest.next > w.limit {
-		return fit, w.noSpace(smallest.next)
+	return w.sized(w.limit, w.groups)
+}
+
+// sized returns the layout of a given size, with spare inodes for the space
+// that is left free.
+func (w *Writer) sized(blocks, groups int64) (layout, error) {
+	p := perGroup(w.inodes.len(), groups)
+	smallest := w.tables(groups, p)
+	if smallest.next > blocks {
+		return layout{}, w.noSpace(smallest.next)
 	}
-	free := w.limit - smallest.next
-	spare := free * blockSize / (bytesPerInode + inodeSize)
-	p := max(least, min(maxPerGroup, perGroup(w.inodes.len()+spare, w.groups)))
-	for p > least {
-		if c := w.tables(w.groups, p); c.next <= w.limit {
-			break
-		}
-		p -= inodesPerBlock
+	spare := smallest.free(blocks) * blockSize / (bytesPerInode + inodeSize)
+	most := max(p, min(maxPerGroup, perGroup(w.inodes.len()+spare, groups)))
+	for c := w.tables(groups, most); most > p && c.next > blocks; c = w.tables(groups, most) {
+		most -= inodesPerBlock
 	}
-	return w.layout(w.limit, w.groups, p), nil
+	return w.layout(blocks, groups, most), nil
 }
 
 // fit returns the smallest layout that leaves a number of blocks free, with
