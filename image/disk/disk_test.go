@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"thaw/image/disk"
+	"thaw/internal/testbed"
 )
 
 const mib = 1 << 20
@@ -61,7 +62,7 @@ func write(w io.WriterAt, o disk.Options, parts []part) (int64, error) {
 }
 
 func TestTools(t *testing.T) {
-	need(t, "sgdisk", "sfdisk")
+	sgdisk, sfdisk := testbed.Tool(t, "sgdisk"), testbed.Tool(t, "sfdisk")
 	root := part{Partition: disk.Partition{Type: disk.TypeRootX86_64, GUID: guid(1), Name: "root"}, content: 3*mib + 1, end: true}
 	for _, test := range []struct {
 		name  string
@@ -111,20 +112,20 @@ func TestTools(t *testing.T) {
 			if info, err := f.Stat(); err != nil || info.Size() != test.total {
 				t.Errorf("%d bytes, %v, want %d", info.Size(), err, test.total)
 			}
-			out, err := exec.Command("sgdisk", "--verify", name).CombinedOutput()
+			out, err := exec.Command(sgdisk, "--verify", name).CombinedOutput()
 			if err != nil || !bytes.Contains(out, []byte("No problems found")) || bytes.Contains(out, []byte("aution")) || bytes.Contains(out, []byte("arning")) {
 				t.Errorf("sgdisk: %v\n%s", err, out)
 			}
-			checkList(t, name, test.want)
+			checkList(t, sfdisk, name, test.want)
 			checkContent(t, f, test.parts, test.want)
 		})
 	}
 }
 
 // checkList compares the table with what sfdisk reads.
-func checkList(t *testing.T, name string, wants []want) {
+func checkList(t *testing.T, sfdisk, name string, wants []want) {
 	t.Helper()
-	cmd := exec.Command("sfdisk", "--json", name)
+	cmd := exec.Command(sfdisk, "--json", name)
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
 	out, err := cmd.Output()
 	if err != nil {
@@ -175,19 +176,6 @@ func checkContent(t *testing.T, f io.ReaderAt, parts []part, wants []want) {
 		if !bytes.Equal(got, want) {
 			t.Errorf("partition %q has other content", p.Name)
 		}
-	}
-}
-
-func need(t *testing.T, tools ...string) {
-	t.Helper()
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err == nil {
-			continue
-		}
-		if os.Getenv("CI") != "" {
-			t.Fatalf("no %s", tool)
-		}
-		t.Skipf("no %s", tool)
 	}
 }
 

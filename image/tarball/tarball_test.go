@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"thaw/image/tarball"
+	"thaw/internal/testbed"
 	"thaw/rootfs"
 	"thaw/rootfs/rootfstest"
 )
@@ -35,7 +36,7 @@ var can = rootfstest.Abilities{
 
 // TestConformance reads archives back by archive/tar and by GNU tar.
 func TestConformance(t *testing.T) {
-	needTar(t)
+	tool := gnuTar(t)
 	if os.Geteuid() != 0 {
 		t.Log("GNU tar sets owners and makes devices for root only: reading by archive/tar alone")
 	}
@@ -45,19 +46,21 @@ func TestConformance(t *testing.T) {
 		if err != nil || os.Geteuid() != 0 {
 			return nodes, err
 		}
-		return nodes, compareGNU(image, filepath.Join(dir, "unpacked"), nodes)
+		return nodes, compareGNU(tool, image, filepath.Join(dir, "unpacked"), nodes)
 	}})
 }
 
-func needTar(t *testing.T) {
-	out, err := exec.Command("tar", "--version").Output()
-	if err == nil && bytes.Contains(out, []byte("GNU tar")) {
-		return
+// gnuTar finds GNU tar.
+func gnuTar(t *testing.T) string {
+	tool := testbed.Tool(t, "tar")
+	out, err := exec.Command(tool, "--version").Output()
+	if err != nil || !bytes.Contains(out, []byte("GNU tar")) {
+		if os.Getenv("CI") != "" {
+			t.Fatal("tar is not GNU tar, and CI must have it")
+		}
+		t.Skip("SKIPPED: tar is not GNU tar")
 	}
-	if os.Getenv("CI") != "" {
-		t.Fatal("no GNU tar")
-	}
-	t.Skip("no GNU tar")
+	return tool
 }
 
 type file struct {
@@ -144,7 +147,7 @@ func read(image string) ([]rootfstest.Node, error) {
 
 // compareGNU unpacks an archive by GNU tar and compares what is there with
 // nodes, as far as Linux lets tar make it.
-func compareGNU(image, dir string, nodes []rootfstest.Node) error {
+func compareGNU(tool, image, dir string, nodes []rootfstest.Node) error {
 	for _, n := range nodes {
 		if len(n.Path) >= 4096 {
 			return nil // tar goes by whole paths, which end at PATH_MAX
@@ -153,7 +156,7 @@ func compareGNU(image, dir string, nodes []rootfstest.Node) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	cmd := exec.Command("tar", "--extract", "--file", image, "--directory", dir,
+	cmd := exec.Command(tool, "--extract", "--file", image, "--directory", dir,
 		"--preserve-permissions", "--numeric-owner", "--delay-directory-restore")
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "TZ=UTC")
 	// Tar is not asked for its exit status, which tells also of what Linux
@@ -194,7 +197,7 @@ func compareGNU(image, dir string, nodes []rootfstest.Node) error {
 
 // TestGNUXattrs checks that GNU tar sets extended attributes as they were.
 func TestGNUXattrs(t *testing.T) {
-	needTar(t)
+	tool := gnuTar(t)
 	dir := t.TempDir()
 	var want []rootfstest.Node
 	w, err := create(dir, math.MaxInt64)
@@ -226,7 +229,7 @@ func TestGNUXattrs(t *testing.T) {
 	if err := os.Mkdir(unpacked, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command("tar", "-xpf", filepath.Join(dir, "image.tar"), "-C", unpacked, "--xattrs", "--xattrs-include=*").CombinedOutput()
+	out, err := exec.Command(tool, "-xpf", filepath.Join(dir, "image.tar"), "-C", unpacked, "--xattrs", "--xattrs-include=*").CombinedOutput()
 	if err != nil {
 		t.Fatalf("tar: %v\n%s", err, out)
 	}
@@ -242,7 +245,7 @@ func TestGNUXattrs(t *testing.T) {
 // TestHeaders checks the headers that the package promises, and that GNU tar
 // lists them.
 func TestHeaders(t *testing.T) {
-	needTar(t)
+	tool := gnuTar(t)
 	long := strings.Repeat("n", 200)
 	for _, test := range []struct {
 		entry rootfs.Entry
@@ -279,7 +282,7 @@ func TestHeaders(t *testing.T) {
 		if types != test.types {
 			t.Errorf("%.30q: types %q, want %q", test.entry.Path, types, test.types)
 		}
-		cmd := exec.Command("tar", "--list", "--quoting-style=literal", "--file=-")
+		cmd := exec.Command(tool, "--list", "--quoting-style=literal", "--file=-")
 		cmd.Stdin = &image
 		out, err := cmd.Output()
 		if err != nil || string(out) != test.names+"\n" {
