@@ -61,8 +61,9 @@ var _ rootfs.SameAdder = (*Writer)(nil)
 // bufferSize is how much is read and written at once.
 const bufferSize = 256 << 10
 
-// NewWriter makes a Writer into root, which exists; the entry "." sets its mode,
-// owner and time. The caller may close root at any time, and keeps doing so.
+// NewWriter makes a Writer into root. The entry "." sets the root's own mode,
+// owner and time; a root that gets none is left as it is. Closing root remains the
+// caller's business, who may do it at any time.
 func NewWriter(root *os.Root, o Options) (*Writer, error) {
 	f, err := root.Open(".")
 	if err != nil {

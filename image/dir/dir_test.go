@@ -316,6 +316,29 @@ func TestUnfinished(t *testing.T) {
 	}
 }
 
+// TestRoot checks that a root without an entry is left as it is, but for its time,
+// and that what comes into it does not take after it.
+func TestRoot(t *testing.T) {
+	tree := t.TempDir()
+	const mode = fs.ModeDir | fs.ModeSetgid | 0o751
+	if err := os.Chmod(tree, mode); err != nil {
+		t.Fatal(err)
+	}
+	w := newWriter(t, tree, dir.IgnoreOwners)
+	add(t, w, rootfs.Entry{Path: "dir", Mode: fs.ModeDir | 0o555}, rootfs.Entry{Path: "dir/file", Mode: 0o444})
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]fs.FileMode{".": mode, "dir": fs.ModeDir | 0o555, "dir/file": 0o444} {
+		if info, err := os.Stat(filepath.Join(tree, path)); err != nil || info.Mode() != want {
+			t.Errorf("%q: mode %v, %v, want %v", path, info.Mode(), err, want)
+		}
+	}
+	if err := os.Chmod(filepath.Join(tree, "dir"), 0o755); err != nil {
+		t.Fatal(err) // so that it can be removed
+	}
+}
+
 // TestUmask checks modes under umasks that take away much and nothing.
 func TestUmask(t *testing.T) {
 	for _, mask := range []int{0, 0o077, 0o777} {

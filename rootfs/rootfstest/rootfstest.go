@@ -309,9 +309,9 @@ func broken(w Writer, err error) error {
 	closed := w.Close()
 	switch {
 	case again == nil:
-		return errors.New("Add works after an error")
+		return errors.New("after an error, Add works")
 	case closed == nil:
-		return errors.New("Close works after an error")
+		return errors.New("after an error, Close works")
 	}
 	return err
 }

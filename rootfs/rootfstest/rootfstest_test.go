@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"thaw/rootfs"
 )
@@ -27,7 +28,7 @@ var everything = Abilities{
 
 // little is what a format of the kind of FAT holds.
 var little = Abilities{
-	Names:     func(name string) bool { return !strings.ContainsAny(name, "\xff\n:") },
+	Names:     func(name string) bool { return utf8.ValidString(name) && !strings.ContainsAny(name, "\n:") },
 	FoldsCase: true, MaxPath: 1000, MaxFile: 1<<32 - 1,
 	Modes: Dropped, Times: Held, MinTime: 315532800, MaxTime: 1<<32 - 1, Resolution: 2 * time.Second,
 }
