@@ -1,7 +1,5 @@
 package xz
 
-import "encoding/binary"
-
 // This file decodes LZMA's symbols: literals, matches, repeated matches.
 
 // Sizes in the LZMA format.
@@ -106,11 +104,16 @@ func fill(probs []prob) {
 // startSize is how many bytes start the range decoder.
 const startSize = 5
 
-// start begins a sequence of coded bytes, which lie in input from 0. It reports
+// start begins a sequence of coded bytes, at rc.pos in input. It reports
 // whether the first startSize bytes are valid.
 func (d *lzmaDecoder) start() bool {
-	d.rc = rangeDecoder{pos: startSize, rng: 1<<32 - 1, code: binary.BigEndian.Uint32(d.input[1:])}
-	return d.input[0] == 0 && d.rc.code != d.rc.rng
+	valid := d.input[d.rc.pos%inputSize] == 0
+	d.rc.rng, d.rc.code = 1<<32-1, 0
+	for range startSize {
+		d.rc.code = d.rc.code<<8 | uint32(d.input[d.rc.pos%inputSize])
+		d.rc.pos++
+	}
+	return valid && d.rc.code != d.rc.rng
 }
 
 // finished reports whether the range decoder is at a place where a sequence

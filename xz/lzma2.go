@@ -110,6 +110,7 @@ func (d *lzma2Decoder) coded(src *source, control byte, limit limit) ([]byte, er
 	if err := src.full(d.lzma.input[:packed]); err != nil {
 		return nil, err
 	}
+	d.lzma.rc.pos = 0
 	if !d.lzma.start() {
 		return nil, src.corrupt("invalid start of LZMA data")
 	}

@@ -1,6 +1,9 @@
 package xz
 
-import "io"
+import (
+	"fmt"
+	"io"
+)
 
 // A Format is a file format around LZMA.
 type Format int
@@ -70,10 +73,13 @@ type Reader struct {
 	step   stateFn
 	out    []byte // decoded, not yet read
 	err    error  // once out is empty
+	late   error  // once the crew has delivered, too
 	left   int64  // how much more output MaxSize allows
 
 	lzma2   lzma2Decoder
 	checker checker
+	bare    bareInput // of .lzma and .lz
+	crew    crew      // of blocks that are decoded aside
 
 	// The stream, the block and the place in it.
 	check     checkID
@@ -102,13 +108,20 @@ func NewReader(src io.Reader, c Config) *Reader {
 // Reset makes the Reader decode src from the beginning, as if it were new. It
 // keeps the memory.
 func (z *Reader) Reset(src io.Reader, c Config) {
+	z.crew.stop()
 	z.config = c.withDefaults()
 	z.src.reset(src)
-	z.out, z.err = nil, nil
+	z.out, z.err, z.late = nil, nil, nil
 	z.left = z.config.MaxSize
+	z.bare = bareInput{src: &z.src, lzma: &z.lzma2.lzma}
+	z.lzma2.lzma.rc.pos = 0
 	switch c.Format {
 	case XZ:
 		z.step = (*Reader).streamStart
+	case LZMA:
+		z.step = (*Reader).aloneStart
+	case Lzip:
+		z.step = (*Reader).lzipStart
 	default:
 		z.err = &UnsupportedError{Feature: "format"}
 	}
@@ -156,15 +169,47 @@ func (z *Reader) WriteTo(w io.Writer) (int64, error) {
 	}
 }
 
-// advance reads one part of the input.
+// advance reads one part of the input. What was decoded aside comes before an
+// error that lies behind it.
 func (z *Reader) advance() {
-	z.step, z.err = z.step(z)
+	if z.late != nil {
+		if !z.deliver() {
+			z.err = z.late
+		}
+		return
+	}
+	step, err := z.step(z)
+	z.step = step
+	if err != nil {
+		z.late = err
+	}
+}
+
+// admit refuses a dictionary or an announced size (or unlimited) that exceeds
+// the caller's bounds.
+func (z *Reader) admit(dict, output int64) error {
+	if dict > z.config.MaxDict {
+		return fmt.Errorf("%w: %d bytes", ErrDict, dict)
+	}
+	if output != unlimited && output > z.left {
+		return ErrSize
+	}
+	return nil
+}
+
+// hint is how much output may still come, 0 if nothing is known about it.
+func (z *Reader) hint() int64 {
+	if n := min(z.block.output, z.left); n != unlimited {
+		return n
+	}
+	return 0
 }
 
 // Close ends the Reader: its goroutines, if there are any, have ended when
 // it returns. It does not close the source. Reset makes the Reader usable
 // again.
 func (z *Reader) Close() error {
+	z.crew.stop()
 	z.out, z.err = nil, errClosed
 	return nil
 }

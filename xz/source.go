@@ -77,6 +77,17 @@ func (s *source) atEnd() (bool, error) {
 	return false, s.err
 }
 
+// some reads what is at hand into p, at least one byte. It returns 0 at the
+// end, or at an error.
+func (s *source) some(p []byte) int {
+	if s.i == s.n && !s.more() {
+		return 0
+	}
+	n := copy(p, s.buf[s.i:s.n])
+	s.i += n
+	return n
+}
+
 // full fills p.
 func (s *source) full(p []byte) error {
 	for len(p) > 0 {

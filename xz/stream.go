@@ -80,11 +80,8 @@ func (z *Reader) blockStart() (stateFn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if h.dict > z.config.MaxDict {
-		return nil, fmt.Errorf("%w: %d bytes", ErrDict, h.dict)
-	}
-	if h.output != unlimited && h.output > z.left {
-		return nil, ErrSize
+	if err := z.admit(h.dict, h.output); err != nil {
+		return nil, err
 	}
 	z.block = h
 	if z.aside(h) {
@@ -118,19 +115,18 @@ func (z *Reader) parseBlockHeader(head []byte) (blockHeader, error) {
 	if flags&0x80 != 0 {
 		h.output = vli()
 	}
-	for n := flags & 3; ; n-- {
-		id, size := vli(), vli()
-		switch {
-		case !ok || size > int64(len(rest)):
-			return h, z.src.corrupt("invalid block header")
-		case id != filterLZMA2 || n > 0:
-			return h, &UnsupportedError{Feature: fmt.Sprintf("filter 0x%x", id)}
-		case size != 1 || rest[0] > 40:
-			return h, z.src.corrupt("invalid dictionary size")
-		}
-		h.dict, rest = dictSize(rest[0]), rest[1:]
-		break
+	id, size := vli(), vli()
+	switch {
+	case !ok || size > int64(len(rest)):
+		return h, z.src.corrupt("invalid block header")
+	case id != filterLZMA2:
+		return h, &UnsupportedError{Feature: fmt.Sprintf("filter 0x%x", id)}
+	case flags&3 != 0:
+		return h, z.src.corrupt("LZMA2 is not the last filter")
+	case size != 1 || rest[0] > 40:
+		return h, z.src.corrupt("invalid dictionary size")
 	}
+	h.dict, rest = dictSize(rest[0]), rest[1:]
 	if len(bytes.Trim(rest, "\x00")) > 0 {
 		return h, z.src.corrupt("block header is not padded with zeros")
 	}
@@ -171,11 +167,7 @@ func (z *Reader) blockBegin() (stateFn, error) {
 	if err := z.checker.reset(z.check, z.config.SkipCheck); err != nil {
 		return nil, err
 	}
-	hint := min(z.block.output, z.left)
-	if hint == unlimited {
-		hint = 0
-	}
-	z.lzma2.reset(z.block.dict, hint)
+	z.lzma2.reset(z.block.dict, z.hint())
 	z.begin = z.src.offset()
 	z.output = 0
 	return (*Reader).blockBody, nil
