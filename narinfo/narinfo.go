@@ -49,6 +49,9 @@ type Info struct {
 
 	// What Open found; empty after Parse.
 	Trust Trust
+
+	// Source says where it was read, as whoever did so names that place.
+	Source string
 }
 
 // Trust says why [Open] believed a narinfo.
@@ -245,7 +248,7 @@ func sniff(text []byte) error {
 }
 
 // Text returns the file as Nix would write it. [Parse] reads it back equal, but
-// for unknown keys and Trust.
+// for unknown keys, Trust and Source.
 func (i *Info) Text() []byte {
 	var b []byte
 	line := func(f int, value string) {

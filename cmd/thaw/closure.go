@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"thaw/closure"
+)
+
+func (a *app) closure() *cobra.Command {
+	var asJSON, size bool
+	cmd := &cobra.Command{
+		Use:   "closure PATH…",
+		Short: "List all that store paths refer to",
+		Long: `List the given store paths and all they refer to, directly or not, sorted, one a
+line. Only narinfos are fetched.
+
+With --size each line has three columns, separated by tabs: the path, the bytes
+of its NAR, and the bytes of the NARs of its own closure. With --json the result
+is an array of objects like those of nix path-info --json.`,
+		Example: `  thaw closure /nix/store/…-hello-2.12.1
+  thaw closure --json /nix/store/…-hello-2.12.1 | jq '[.[].narSize] | add'`,
+		GroupID: "ask",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			paths, err := storePaths(args, "closure")
+			if err != nil {
+				return err
+			}
+			ui, err := a.ui()
+			if err != nil {
+				return err
+			}
+			defer ui.close()
+			src, err := a.global.open(ui.events())
+			if err != nil {
+				return err
+			}
+			defer src.remove()
+			infos, err := closure.Walk(cmd.Context(), a.global.connections, paths, src.Info)
+			if err != nil {
+				return err
+			}
+			ui.close()
+			g, err := closure.NewGraph(infos)
+			if err != nil {
+				return err
+			}
+			out := bufio.NewWriter(a.stdout)
+			switch {
+			case asJSON:
+				err = writeClosureJSON(out, g)
+			case size:
+				for i, s := range g.Sizes() {
+					fmt.Fprintf(out, "%s\t%d\t%d\n", g.Infos[i].StorePath, g.Infos[i].NarSize, s)
+				}
+			default:
+				for _, i := range g.Infos {
+					fmt.Fprintln(out, i.StorePath)
+				}
+			}
+			if err != nil {
+				return err
+			}
+			return out.Flush()
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON array")
+	cmd.Flags().BoolVar(&size, "size", false, "print the sizes of each path and of its closure")
+	cmd.MarkFlagsMutuallyExclusive("json", "size")
+	return cmd
+}
+
+func writeClosureJSON(out *bufio.Writer, g *closure.Graph) error {
+	type object struct {
+		Path        string   `json:"path"`
+		NarHash     string   `json:"narHash"`
+		NarSize     int64    `json:"narSize"`
+		References  []string `json:"references"`
+		CA          string   `json:"ca,omitempty"`
+		Signatures  []string `json:"signatures,omitempty"`
+		ClosureSize int64    `json:"closureSize"`
+	}
+	sizes := g.Sizes()
+	list := make([]object, len(g.Infos))
+	for n, i := range g.Infos {
+		refs := make([]string, len(i.References))
+		for k, r := range i.References {
+			refs[k] = r.String()
+		}
+		list[n] = object{i.StorePath.String(), i.NarHash.SRI(), i.NarSize, refs, i.CA, i.Sigs, sizes[n]}
+	}
+	return json.NewEncoder(out).Encode(list)
+}

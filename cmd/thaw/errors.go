@@ -1,0 +1,68 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"thaw/closure"
+	"thaw/image/ext4"
+	"thaw/localstore"
+	"thaw/narinfo"
+	"thaw/substituter"
+)
+
+// explain returns what to print of an error, what the user can do about it, and
+// the exit code.
+func explain(err error) (text, hint string, code int) {
+	text = err.Error()
+	var (
+		use      *usageError
+		unsigned *narinfo.UnsignedError
+		name     *closure.NameError
+		damaged  *localstore.DamagedError
+		space    *ext4.NoSpaceError
+	)
+	switch {
+	case errors.Is(err, errInterrupted):
+		return "interrupted; nothing was written, what was fetched is kept in the cache", "", exitInterrupted
+	case errors.As(err, &use):
+		return use.text, use.hint, exitUsage
+	case errors.As(err, &unsigned):
+		return text, trustHint(unsigned), exitIntegrity
+	case errors.As(err, &name):
+		return text, "the cache mixes up its objects; use another one", exitIntegrity
+	case errors.As(err, &damaged):
+		return text, "replace it with --repair", exitIntegrity
+	case errors.As(err, &space):
+		return text, "give a larger --size, or --size fit", exitFailed
+	case errors.Is(err, unix.ENOSPC):
+		return text, "free some space, or write elsewhere", exitFailed
+	}
+	switch substituter.KindOf(err) {
+	case substituter.Network:
+		return text, "try again later, or add another cache with --cache URL", exitNetwork
+	case substituter.Integrity:
+		return text, "the cache's copy is wrong: tell who runs it, or add another cache with --cache URL", exitIntegrity
+	case substituter.NotFound:
+		return text, "check the store path, or add a cache that has it with --cache URL", exitNotFound
+	}
+	var p *fs.PathError
+	if errors.As(err, &p) && strings.HasSuffix(text, p.Error()) {
+		text = strings.TrimSuffix(text, p.Error()) + p.Path + ": " + p.Err.Error()
+	}
+	return text, "", exitFailed
+}
+
+func trustHint(e *narinfo.UnsignedError) string {
+	switch e.Reason {
+	case narinfo.NoSignature:
+		return "if you trust the cache itself: --no-check-sigs=URL, for that cache alone"
+	case narinfo.UnknownKeys:
+		return "if you trust the signer: --trusted-key NAME:BASE64, as published by who runs the cache"
+	default:
+		return "compare the value of the trusted key with what the cache publishes; if it is right, do not use this cache"
+	}
+}

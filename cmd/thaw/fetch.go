@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"thaw/assemble"
+	"thaw/narinfo"
+	"thaw/storepath"
+)
+
+// work is what build and unpack have in common: a plan, and objects that arrive
+// while they are used.
+type work struct {
+	ui   *ui
+	src  *source
+	plan *assemble.Plan
+
+	jobs, connections int
+	resolved          time.Duration
+	toFetch           []*narinfo.Info // the objects that are not in the local cache
+}
+
+// resolve opens the caches and makes the plan. The caller calls work.close.
+func (a *app) resolve(ctx context.Context, paths []storepath.Path, r assemble.Request) (*work, error) {
+	start := time.Now()
+	ui, err := a.ui()
+	if err != nil {
+		return nil, err
+	}
+	src, err := a.global.open(ui.events())
+	if err != nil {
+		return nil, err
+	}
+	w := &work{ui: ui, src: src, jobs: a.global.jobs, connections: a.global.connections}
+	r.Roots, r.Jobs = paths, a.global.connections
+	ui.begin("resolving", 0, 0)
+	if w.plan, err = assemble.Resolve(ctx, src, r); err != nil {
+		w.close()
+		return nil, err
+	}
+	w.resolved = time.Since(start)
+	var size int64
+	from := map[string]bool{}
+	for _, i := range w.plan.Infos {
+		if !src.Local(i) {
+			w.toFetch = append(w.toFetch, i)
+			size += i.FileSize
+			from[i.Source] = true
+		}
+	}
+	where := ""
+	for _, c := range a.global.caches {
+		if name := cacheName(c); from[name] {
+			where += ", " + name
+		}
+	}
+	text := "nothing to fetch"
+	if len(w.toFetch) > 0 {
+		text = bytes(size) + " to fetch from " + strings.TrimPrefix(where, ", ")
+	}
+	ui.step("resolving", "%s → %s, %s unpacked; %s", count(len(paths), "path"), count(len(w.plan.Infos), "path"), bytes(w.plan.NarSize()), text)
+	ui.begin("fetching", int64(len(w.toFetch)), size)
+	return w, nil
+}
+
+func (w *work) close() {
+	w.ui.close()
+	w.src.remove()
+}
+
+// while runs f and makes the objects arrive at the same time. The first error of
+// either ends both.
+func (w *work) while(ctx context.Context, f func(ctx context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := w.src.Prefetch(ctx, w.connections, w.plan.Infos); err != nil {
+			cancel(err)
+		}
+	}()
+	err := f(ctx)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		cancel(err)
+	}
+	<-done
+	return err
+}

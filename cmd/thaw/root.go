@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+)
+
+// Exit codes. docs/cli.md has the same table.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitNetwork     = 3
+	exitIntegrity   = 4
+	exitNotFound    = 5
+	exitInterrupted = 130
+)
+
+// memoryLimit is how much memory the Go runtime aims to stay under, in bytes,
+// unless GOMEMLIMIT says otherwise.
+const memoryLimit = 96 << 20
+
+// errInterrupted is the cause of a context that a signal has ended.
+var errInterrupted = errors.New("interrupted")
+
+// run is the whole program; it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if debug.SetMemoryLimit(-1) == 1<<63-1 {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+	signals, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	defer stop()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	context.AfterFunc(signals, func() {
+		cancel(errInterrupted)
+		stop() // a second signal kills
+	})
+	a := &app{stdout: stdout, stderr: stderr}
+	root := a.command()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if errors.Is(context.Cause(ctx), errInterrupted) {
+		err = errInterrupted
+	}
+	text, hint, code := explain(err)
+	for line := range strings.Lines(text) {
+		fmt.Fprintf(stderr, "thaw: %s\n", strings.TrimSuffix(line, "\n"))
+	}
+	if hint != "" {
+		fmt.Fprintf(stderr, "      %s\n", hint)
+	}
+	return code
+}
+
+// app is one run of the program.
+type app struct {
+	stdout, stderr io.Writer
+	global         global
+}
+
+// usageError is a mistake in the command line.
+type usageError struct{ text, hint string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usage(hint, format string, a ...any) error {
+	return &usageError{fmt.Sprintf(format, a...), hint}
+}
+
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "thaw",
+		Short: "Turn Nix store paths into disk images, without Nix",
+		Long: `thaw fetches store paths and all they refer to from Nix binary caches, checks
+their signatures, and writes them into a disk image, a tar archive or a
+directory. It needs no Nix, no root and no other program, and gives the same
+bytes every time.`,
+		Example: `  thaw build /nix/store/…-hello-2.12.1 -o hello.img
+  thaw closure --size /nix/store/…-hello-2.12.1`,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		CompletionOptions: cobra.CompletionOptions{DisableDescriptions: true},
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage("thaw help lists the commands", "unknown command %q%s", args[0], similar(cmd, args[0]))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
+	}
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage(cmd.CommandPath()+" --help lists the options", "%v", err)
+	})
+	root.AddGroup(
+		&cobra.Group{ID: "make", Title: "Make:"},
+		&cobra.Group{ID: "ask", Title: "Ask:"},
+		&cobra.Group{ID: "care", Title: "Care:"},
+	)
+	root.SetHelpCommandGroupID("care")
+	root.SetCompletionCommandGroupID("care")
+	a.global.flags(root.PersistentFlags())
+	root.AddCommand(a.build(), a.unpack(), a.closure(), a.version())
+	return root
+}
+
+func similar(cmd *cobra.Command, name string) string {
+	if s := cmd.SuggestionsFor(name); len(s) > 0 {
+		return fmt.Sprintf(" (did you mean %q?)", s[0])
+	}
+	return ""
+}

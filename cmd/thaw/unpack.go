@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"thaw/assemble"
+	"thaw/image/dir"
+	"thaw/localstore"
+)
+
+func (a *app) unpack() *cobra.Command {
+	var root string
+	var repair, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "unpack PATH… --root DIR",
+		Short: "Unpack store paths and all they refer to into a directory",
+		Long: `Unpack the given store paths and all they refer to into DIR/nix/store, as
+nix copy --to DIR would, but without a Nix database. DIR may be new, or have a
+store already: each object appears whole, one that is there is hashed and kept
+if it is right. One that is wrong ends the run with exit code 4 unless --repair
+is given, which replaces it.
+
+Run by root, all files belong to root; otherwise to who runs it.`,
+		Example: `  thaw unpack /nix/store/…-hello-2.12.1 --root ./rootfs`,
+		GroupID: "make",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			paths, err := storePaths(args, "unpack")
+			if err != nil {
+				return err
+			}
+			if root == "" {
+				return usage("for example --root ./rootfs", "unpack needs --root DIR")
+			}
+			w, err := a.resolve(cmd.Context(), paths, assemble.Request{})
+			if err != nil {
+				return err
+			}
+			defer w.close()
+			damage := localstore.Refuse
+			if repair {
+				damage = localstore.Repair
+			}
+			counts, err := w.unpack(cmd.Context(), root, damage)
+			if err != nil {
+				return err
+			}
+			return a.unpacked(w, root, counts, asJSON)
+		},
+	}
+	cmd.Flags().StringVar(&root, "root", "", "the directory to unpack into; it is made if need be")
+	cmd.Flags().BoolVar(&repair, "repair", false, "replace objects that are there and damaged")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as one JSON object")
+	return cmd
+}
+
+// counts tells how often each [localstore.Outcome] came.
+type counts [3]atomic.Int64
+
+func (w *work) unpack(ctx context.Context, root string, damage localstore.OnDamage) (*counts, error) {
+	owners := dir.IgnoreOwners
+	if os.Geteuid() == 0 {
+		owners = dir.KeepOwners
+	}
+	store, err := localstore.Open(ctx, root, owners)
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	var n counts
+	err = w.while(ctx, func(ctx context.Context) error {
+		g, ctx := errgroup.WithContext(ctx)
+		g.SetLimit(w.jobs)
+		for _, info := range w.plan.Infos {
+			g.Go(func() error {
+				outcome, err := store.Add(ctx, w.src, info, damage)
+				if err == nil {
+					n[outcome].Add(1)
+				}
+				return err
+			})
+		}
+		return g.Wait()
+	})
+	return &n, err
+}
+
+func (a *app) unpacked(w *work, root string, n *counts, asJSON bool) error {
+	objects, received, byCache, warnings := w.ui.totals()
+	w.ui.step("fetching", "%s, %s", count(objects, "path"), bytes(received))
+	w.ui.step("unpacking", "%d unpacked, %d there already, %d repaired", n[localstore.Unpacked].Load(), n[localstore.Kept].Load(), n[localstore.Repaired].Load())
+	if !asJSON {
+		for _, r := range w.plan.Roots {
+			fmt.Fprintln(a.stdout, r)
+		}
+		return nil
+	}
+	return json.NewEncoder(a.stdout).Encode(map[string]any{
+		"root": root, "paths": w.plan.Roots, "closure": closureTotals{len(w.plan.Infos), w.plan.NarSize()},
+		"unpacked": n[localstore.Unpacked].Load(), "kept": n[localstore.Kept].Load(), "repaired": n[localstore.Repaired].Load(),
+		"received": byCache, "degraded": w.src.list.Degraded(), "warnings": warnings,
+	})
+}
+
+// closureTotals is part of the JSON results.
+type closureTotals struct {
+	Paths   int   `json:"paths"`
+	NarSize int64 `json:"narSize"`
+}

@@ -1,0 +1,184 @@
+// Package decompress opens compressed streams by the names that narinfo files
+// use: none, xz, bzip2, gzip, zstd, br, lz4, lzip, lzma and compress.
+//
+// Input is hostile. Memory is bounded whatever the headers say, to [MaxWindow]
+// and small change; the length of the output is the caller's to bound.
+package decompress
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+
+	"thaw/xz"
+)
+
+// MaxWindow is the largest dictionary or window that a stream may ask for. The
+// strongest usual settings, xz -9 and zstd -19, ask for 64 MiB and 8 MiB.
+const MaxWindow = 128 << 20
+
+// Names lists the names that [NewReader] knows.
+var Names = []string{"none", "xz", "bzip2", "gzip", "zstd", "br", "lz4", "lzip", "lzma", "compress"}
+
+// UnsupportedError says that a compression is not one of [Names].
+type UnsupportedError string
+
+func (e UnsupportedError) Error() string {
+	return fmt.Sprintf("unsupported compression %q (supported: %s)", clip(string(e)), strings.Join(Names, " "))
+}
+
+func clip(s string) string {
+	if len(s) > 40 {
+		return s[:40] + "…"
+	}
+	return s
+}
+
+// Known reports whether name is one of [Names].
+func Known(name string) bool { return slices.Contains(Names, name) }
+
+// NewReader returns the plain bytes of r, which is compressed as name says and
+// expands to size bytes, as far as is known (-1 if it is not): more may be an
+// error here, and may come out. Input that is cut off is an error, mostly
+// [io.ErrUnexpectedEOF], except where the format cannot tell: compress anywhere,
+// lz4 and zstd in empty input. Close releases memory and leaves r alone.
+func NewReader(name string, r io.Reader, size int64) (io.ReadCloser, error) {
+	switch name {
+	case "none":
+		return io.NopCloser(r), nil
+	case "xz":
+		return openXZ(xz.XZ, r, size), nil
+	case "lzma":
+		return openXZ(xz.LZMA, r, size), nil
+	case "lzip":
+		return openXZ(xz.Lzip, r, size), nil
+	case "bzip2":
+		return io.NopCloser(bzip2.NewReader(bufio.NewReaderSize(r, 64<<10))), nil
+	case "gzip":
+		return gzips.open(r)
+	case "zstd":
+		return zstds.open(r)
+	case "br":
+		return brotlis.open(r)
+	case "lz4":
+		return lz4s.open(r)
+	case "compress":
+		z, err := newUnixCompress(bufio.NewReaderSize(r, 64<<10))
+		if err != nil {
+			return nil, err
+		}
+		return io.NopCloser(z), nil
+	}
+	return nil, UnsupportedError(name)
+}
+
+// unexpected turns the end of the input where more must come into an error.
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// Decoders keep their windows between streams: a NAR is often smaller than what
+// a decoder costs to set up.
+var (
+	xzs     sync.Pool
+	zstds   = pool[*zstd.Decoder]{new: newZstd, reset: (*zstd.Decoder).Reset}
+	gzips   = pool[*gzip.Reader]{new: func() (*gzip.Reader, error) { return new(gzip.Reader), nil }, reset: (*gzip.Reader).Reset}
+	brotlis = pool[*brotli.Reader]{new: func() (*brotli.Reader, error) { return brotli.NewReader(nil), nil }, reset: (*brotli.Reader).Reset}
+	lz4s    = pool[*lz4.Reader]{new: func() (*lz4.Reader, error) { return lz4.NewReader(nil), nil }, reset: resetLZ4}
+)
+
+func newZstd() (*zstd.Decoder, error) {
+	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(MaxWindow))
+}
+
+func resetLZ4(z *lz4.Reader, r io.Reader) error {
+	z.Reset(r)
+	return nil
+}
+
+// pool holds idle decoders of one kind.
+type pool[D io.Reader] struct {
+	idle  sync.Pool
+	new   func() (D, error)
+	reset func(D, io.Reader) error
+}
+
+func (p *pool[D]) open(r io.Reader) (io.ReadCloser, error) {
+	z, ok := p.idle.Get().(D)
+	if !ok {
+		var err error
+		if z, err = p.new(); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.reset(z, r); err != nil {
+		return nil, unexpected(err)
+	}
+	return &pooled[D]{z, p}, nil
+}
+
+// pooled is a decoder at work. Close gives it back.
+type pooled[D io.Reader] struct {
+	z D
+	p *pool[D]
+}
+
+func (o *pooled[D]) Read(b []byte) (int, error) { return o.z.Read(b) }
+
+func (o *pooled[D]) Close() error {
+	o.p.idle.Put(o.z)
+	return nil
+}
+
+type xzReader struct{ *xz.Reader }
+
+func openXZ(format xz.Format, r io.Reader, size int64) io.ReadCloser {
+	c := xz.Config{Format: format, MaxSize: max(size, 0), MaxDict: MaxWindow, SkipCheck: true}
+	if z, ok := xzs.Get().(*xz.Reader); ok {
+		z.Reset(r, c)
+		return xzReader{z}
+	}
+	return xzReader{xz.NewReader(r, c)}
+}
+
+func (z xzReader) Close() error {
+	err := z.Reader.Close()
+	xzs.Put(z.Reader)
+	return err
+}
+
+// Sniff tells by its first bytes how a stream is compressed: one of [Names],
+// with "none" for a plain NAR, or "" if it cannot tell. A stream of br or lzma
+// has no mark. 24 bytes are enough.
+func Sniff(head []byte) string {
+	for _, m := range magics {
+		if bytes.HasPrefix(head, []byte(m.bytes)) {
+			return m.name
+		}
+	}
+	return ""
+}
+
+var magics = []struct{ name, bytes string }{
+	{"none", "\x0d\x00\x00\x00\x00\x00\x00\x00nix-archive-1"},
+	{"xz", "\xfd7zXZ\x00"},
+	{"zstd", "\x28\xb5\x2f\xfd"},
+	{"gzip", "\x1f\x8b\x08"},
+	{"bzip2", "BZh"},
+	{"lz4", "\x04\x22\x4d\x18"},
+	{"lzip", "LZIP\x01"},
+	{"compress", "\x1f\x9d"},
+}

@@ -1,0 +1,328 @@
+package substituter
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"thaw/internal/atomicfile"
+	"thaw/internal/keylock"
+	"thaw/narinfo"
+	"thaw/storepath"
+)
+
+// Disk keeps the objects of a [List] in a directory that is itself a binary
+// cache, readable as file://DIR by thaw and by Nix:
+//
+//	nix-cache-info
+//	HASH.narinfo            signatures as they were served
+//	nar/NARHASH.nar         plain, named by its own hash
+//	unsigned/CACHE/HASH.narinfo
+//
+// A narinfo is written after its NAR, and both by renaming: what is there is
+// whole. Each NAR is verified again whenever it is read, so a damaged one is
+// fetched anew. A narinfo is held against the keys of this run, so changing
+// keys never lets an old answer in. The narinfos of caches that need no
+// signatures lie apart, by cache, and are used only while that cache still
+// needs none.
+//
+// Several processes may share the directory.
+type Disk struct {
+	Dir    string
+	Next   *List
+	Keys   narinfo.Keys
+	Events *Events // may be nil
+
+	slots chan struct{} // one for each NAR that is being decoded
+	locks keylock.Set   // by NarHash
+	mu    sync.Mutex
+	done  map[string]bool // NarHashes verified and base names noted in this run
+}
+
+// OpenDisk opens or makes the cache in dir. At most jobs NARs are decoded at a
+// time. What processes that died have left unfinished is removed.
+func OpenDisk(dir string, next *List, keys narinfo.Keys, jobs int, events *Events) (*Disk, error) {
+	d := &Disk{Dir: dir, Next: next, Keys: keys, Events: events, slots: make(chan struct{}, jobs), done: map[string]bool{}}
+	if d.Events == nil {
+		d.Events = &Events{}
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "nar"), 0o755); err != nil {
+		return nil, err
+	}
+	for _, sub := range []string{dir, filepath.Join(dir, "nar")} {
+		if err := atomicfile.RemoveOrphans(sub, ""); err != nil {
+			return nil, err
+		}
+	}
+	about := filepath.Join(dir, "nix-cache-info")
+	if _, err := os.Stat(about); errors.Is(err, fs.ErrNotExist) {
+		if err := write(about, []byte("StoreDir: "+storepath.Dir+"\nWantMassQuery: 1\nPriority: 30\n")); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+func write(path string, text []byte) error {
+	f, err := atomicfile.CreateNew(path, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if _, err := f.Write(text); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+// diskSource is the Source of infos that were read from the directory.
+const diskSource = "the local cache"
+
+// Info implements [Substituter]. It asks the caches only for what is not there.
+func (d *Disk) Info(ctx context.Context, p storepath.Path) (*narinfo.Info, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	file := p.Hash() + ".narinfo"
+	if text, err := os.ReadFile(filepath.Join(d.Dir, file)); err == nil {
+		if info, err := narinfo.Open(text, p, d.Keys); err == nil && d.has(info) {
+			info.Source = diskSource
+			return info, nil
+		}
+	}
+	for _, c := range d.Next.Caches {
+		if !c.Exempt {
+			continue
+		}
+		if text, err := os.ReadFile(filepath.Join(d.unsigned(c.String()), file)); err == nil {
+			if info, err := narinfo.OpenExempt(text, p); err == nil && d.has(info) {
+				info.Source = diskSource
+				return info, nil
+			}
+		}
+	}
+	return d.Next.Info(ctx, p)
+}
+
+// unsigned returns where the narinfos of an exempt cache lie.
+func (d *Disk) unsigned(cache string) string {
+	sum := sha256.Sum256([]byte(cache))
+	return filepath.Join(d.Dir, "unsigned", hex.EncodeToString(sum[:16]))
+}
+
+func (d *Disk) nar(info *narinfo.Info) string {
+	return filepath.Join(d.Dir, "nar", info.NarHash.Digest32()+".nar")
+}
+
+// has reports whether a NAR of the right length is there.
+func (d *Disk) has(info *narinfo.Info) bool {
+	st, err := os.Lstat(d.nar(info))
+	return err == nil && st.Mode().IsRegular() && st.Size() == info.NarSize
+}
+
+// Open implements [Substituter]. The object is fetched first if it is not there
+// or is damaged.
+func (d *Disk) Open(ctx context.Context, info *narinfo.Info) (io.ReadCloser, error) {
+	if err := d.Ensure(ctx, info); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(d.nar(info))
+	if err != nil {
+		return nil, err
+	}
+	return &cached{f, newVerifier(&withContext{ctx, f}, info), info}, nil
+}
+
+// cached is a NAR that is read from the directory.
+type cached struct {
+	file *os.File
+	v    *verifier
+	info *narinfo.Info
+}
+
+func (c *cached) Read(p []byte) (int, error) {
+	n, err := c.v.Read(p)
+	if err != nil && err != io.EOF && KindOf(err) == 0 && c.v.err != nil && !errors.Is(err, context.Canceled) {
+		err = &Error{Object: "NAR of " + c.info.StorePath.Name(), URL: "file://" + c.file.Name(), Kind: Integrity, Err: err}
+	}
+	return n, err
+}
+
+func (c *cached) Close() error { return c.file.Close() }
+
+// withContext ends reading with its context.
+type withContext struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (w *withContext) Read(p []byte) (int, error) {
+	if w.ctx.Err() != nil {
+		return 0, context.Cause(w.ctx)
+	}
+	return w.r.Read(p)
+}
+
+// Ensure makes sure that the object is there and right: a NAR that lies there is
+// verified once a run, what is missing or wrong is fetched.
+func (d *Disk) Ensure(ctx context.Context, info *narinfo.Info) error {
+	key := info.NarHash.Digest32()
+	unlock, err := d.locks.Lock(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if !d.isDone(key) {
+		if err := d.ensureNAR(ctx, info); err != nil {
+			return err
+		}
+		d.setDone(key)
+	}
+	// Several paths may share one NAR.
+	if base := info.StorePath.Base(); info.Source != diskSource && !d.isDone(base) {
+		if err := d.writeInfo(info); err != nil {
+			return err
+		}
+		d.setDone(base)
+	}
+	return nil
+}
+
+func (d *Disk) ensureNAR(ctx context.Context, info *narinfo.Info) error {
+	if d.has(info) {
+		err := d.verify(ctx, info)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		d.Events.warn("%s: %v; fetching it again", d.nar(info), err)
+	}
+	return d.fetch(ctx, info)
+}
+
+func (d *Disk) isDone(key string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.done[key]
+}
+
+func (d *Disk) setDone(key string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.done[key] = true
+}
+
+// slot waits until one more NAR may be decoded or hashed.
+func (d *Disk) slot(ctx context.Context) (release func(), err error) {
+	select {
+	case d.slots <- struct{}{}:
+		return func() { <-d.slots }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (d *Disk) verify(ctx context.Context, info *narinfo.Info) error {
+	release, err := d.slot(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	f, err := os.Open(d.nar(info))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = copyBuffer(io.Discard, newVerifier(&withContext{ctx, f}, info))
+	return err
+}
+
+// fetch stores the NAR of an object.
+func (d *Disk) fetch(ctx context.Context, info *narinfo.Info) error {
+	if info.Source == diskSource {
+		again, err := d.Next.Info(ctx, info.StorePath)
+		if err != nil {
+			return err
+		}
+		if !equalContent(again, info) {
+			return &Error{Object: "NAR of " + info.StorePath.Name(), URL: again.Source, Kind: NotFound,
+				Err: errors.New("the copy in the local cache is damaged, and this cache now has other content for the path")}
+		}
+		info = again
+	}
+	f, err := atomicfile.CreateNew(d.nar(info), 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	err = d.Next.Fetch(ctx, info, func(r io.Reader) error {
+		release, err := d.slot(ctx)
+		if err != nil {
+			return err
+		}
+		defer release()
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		n, err := copyBuffer(f, r)
+		if err != nil {
+			return err
+		}
+		return f.Truncate(n)
+	})
+	if err != nil {
+		return err
+	}
+	if err := f.Commit(); err != nil {
+		return err
+	}
+	d.Events.stored(info)
+	return nil
+}
+
+// writeInfo writes an object's narinfo, pointing to the NAR as it is stored.
+func (d *Disk) writeInfo(info *narinfo.Info) error {
+	dir := d.Dir
+	here := *info
+	here.URL = "nar/" + info.NarHash.Digest32() + ".nar"
+	if len(info.Trust.Keys) == 0 && !info.Trust.ByCA {
+		dir = d.unsigned(info.Source)
+		here.URL = "../../" + here.URL
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	here.Compression = "none"
+	here.FileHash, here.FileSize = info.NarHash, info.NarSize
+	return write(filepath.Join(dir, info.StorePath.Hash()+".narinfo"), here.Text())
+}
+
+var _ Substituter = (*Disk)(nil)
+
+var buffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
+
+// copyBuffer is [io.Copy] through a pooled buffer of 256 KiB.
+func copyBuffer(w io.Writer, r io.Reader) (int64, error) {
+	buf := buffers.Get().(*[256 << 10]byte)
+	defer buffers.Put(buf)
+	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, buf[:])
+}
+
+// Prefetch makes the objects arrive that a build will want: largest first, by
+// up to workers requests at a time, until all are there, one cannot be had, or
+// ctx ends.
+func (d *Disk) Prefetch(ctx context.Context, workers int, infos []*narinfo.Info) error {
+	return each(ctx, workers, largestFirst(infos), d.Ensure)
+}
+
+// Local reports whether an info came from the directory, so that its NAR need
+// not be fetched.
+func (d *Disk) Local(info *narinfo.Info) bool { return info.Source == diskSource }
