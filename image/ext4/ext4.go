@@ -63,10 +63,12 @@ const (
 	// MaxCapacity is 8 TiB, up to where an inode can hold the space that is
 	// set aside for descriptors.
 	MaxCapacity = maxDescBlocks * descPerBlock * groupBytes
-	// MinTime and MaxTime bound the seconds since 1970 that a time stamp
-	// holds: from the end of 1901 to the middle of 2446 ("Inode Timestamps").
+	// MinTime and MaxTime bound the seconds since 1970 of a time stamp: from
+	// the end of 1901 to the spring of 2310. The format goes on to 2446
+	// ("Inode Timestamps"), but e2fsck takes the next 68 years for times
+	// before 1970, as a bug of old kernels wrote them, and changes them.
 	MinTime = -1 << 31
-	MaxTime = 1<<34 - 1<<31 - 1
+	MaxTime = 3<<32 - 1<<31 - 1
 )
 
 // NoSpaceError says that the entries do not fit into the size of the file

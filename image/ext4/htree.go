@@ -63,10 +63,19 @@ func newHashTree(d *dir, h nameHash) (*hashTree, bool) {
 		}
 		used += n
 	}
-	if len(x.leaves) > hashRootLimit {
-		x.nodes = int(ceilDiv(int64(len(x.leaves)), hashNodeLimit))
+	nodes, ok := indexNodes(len(x.leaves))
+	x.nodes = nodes
+	return x, ok
+}
+
+// indexNodes returns how many nodes it takes between the root and so many
+// leaves. It reports false when the root cannot lead to them.
+func indexNodes(leaves int) (nodes int, ok bool) {
+	if leaves <= hashRootLimit {
+		return 0, true
 	}
-	return x, x.nodes <= hashRootLimit
+	nodes = int(ceilDiv(int64(leaves), hashNodeLimit))
+	return nodes, nodes <= hashRootLimit
 }
 
 // writeHashTree writes a directory: the root, the nodes, the leaves.

@@ -128,6 +128,12 @@ func TestGroups(t *testing.T) {
 	}
 	path := mustBuild(t, testOptions, entries...)
 	fsck(t, path)
+	for _, group := range []int{1, 3} { // the copies must do as well
+		out, err := exec.Command(testbed.Tool(t, "e2fsck"), "-fn", "-B", "4096", "-b", fmt.Sprint(group*32768), path).CombinedOutput()
+		if err != nil {
+			t.Errorf("the superblock of group %d: %v\n%s", group, err, out)
+		}
+	}
 	needMount(t)
 	err := mounted(path, "ro", func(root string) error {
 		for _, e := range entries {
