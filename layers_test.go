@@ -1,0 +1,90 @@
+package thaw
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// layers is the table of who may import whom, read bottom-up: a package and the
+// packages of this module that it may import. The standard library and the
+// modules in go.mod are free. A package without a row is an error.
+var layers = map[string][]string{
+	// 0: they stand alone.
+	"storepath":           nil,
+	"nixhash":             nil,
+	"nar":                 nil,
+	"xz":                  nil,
+	"rootfs":              nil,
+	"internal/atomicfile": nil,
+	"internal/decompress": {"xz"},
+	"internal/keylock":    nil,
+	"internal/testbed":    nil,
+	"rootfs/rootfstest":   {"rootfs"},
+
+	// 1: what a file means.
+	"narinfo":       {"storepath", "nixhash"},
+	"fhs":           {"rootfs", "storepath"},
+	"image/dir":     {"rootfs"},
+	"image/disk":    nil,
+	"image/ext4":    {"rootfs"},
+	"image/tarball": {"rootfs"},
+
+	// 2: where it comes from.
+	"closure":     {"narinfo", "storepath"},
+	"substituter": {"narinfo", "storepath", "nixhash", "internal/atomicfile", "internal/decompress", "internal/keylock"},
+
+	// 3: what becomes of it. assemble imports no image format: it knows
+	// rootfs.Sink alone.
+	"assemble":   {"closure", "substituter", "narinfo", "nar", "fhs", "rootfs", "storepath"},
+	"localstore": {"assemble", "substituter", "narinfo", "nar", "nixhash", "rootfs", "storepath", "image/dir"},
+
+	// 4: the only package that prints or exits.
+	"cmd/thaw": {"*"},
+}
+
+func TestLayers(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var pkg struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&pkg); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		name, ok := strings.CutPrefix(pkg.ImportPath, "thaw/")
+		if !ok {
+			continue // the root, which holds this test
+		}
+		if strings.HasPrefix(name, "benchmarks/") {
+			continue // programs that measure; nothing imports them
+		}
+		seen[name] = true
+		allowed, ok := layers[name]
+		if !ok {
+			t.Errorf("package %s has no row in the table", name)
+		}
+		for _, path := range pkg.Imports {
+			imp, ours := strings.CutPrefix(path, "thaw/")
+			if ours && !slices.Contains(allowed, imp) && !slices.Contains(allowed, "*") {
+				t.Errorf("%s imports %s, which its layer does not allow", name, imp)
+			}
+		}
+	}
+	for name := range layers {
+		if !seen[name] {
+			t.Errorf("the table has a row for %s, which is not there", name)
+		}
+	}
+}
