@@ -14,4 +14,5 @@ require (
 	github.com/spf13/pflag v1.1.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/term v0.47.0 // indirect
+	golang.org/x/tools v0.26.0 // indirect
 )

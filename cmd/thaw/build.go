@@ -195,9 +195,9 @@ type result struct {
 func (a *app) built(w *work, o *buildOptions, r *result, took time.Duration) error {
 	objects, received, byCache, warnings := w.ui.totals()
 	if len(w.toFetch) > 0 {
-		w.ui.step("fetching", "%s, %s", count(objects, "path"), bytes(received))
+		w.ui.step("fetching", "%s, %s", count(objects, "path"), inBytes(received))
 	}
-	w.ui.step("writing", "%s, %s", r.Format, bytes(r.Size))
+	w.ui.step("writing", "%s, %s", r.Format, inBytes(r.Size))
 	out := a.stdout
 	if r.Path == "-" {
 		out = a.stderr

@@ -58,9 +58,9 @@ func (a *app) resolve(ctx context.Context, paths []storepath.Path, r assemble.Re
 	}
 	text := "nothing to fetch"
 	if len(w.toFetch) > 0 {
-		text = bytes(size) + " to fetch from " + strings.TrimPrefix(where, ", ")
+		text = inBytes(size) + " to fetch from " + strings.TrimPrefix(where, ", ")
 	}
-	ui.step("resolving", "%s → %s, %s unpacked; %s", count(len(paths), "path"), count(len(w.plan.Infos), "path"), bytes(w.plan.NarSize()), text)
+	ui.step("resolving", "%s → %s, %s unpacked; %s", count(len(paths), "path"), count(len(w.plan.Infos), "path"), inBytes(w.plan.NarSize()), text)
 	ui.begin("fetching", int64(len(w.toFetch)), size)
 	return w, nil
 }

@@ -70,7 +70,7 @@ func (u *ui) events() *substituter.Events {
 			defer u.mu.Unlock()
 			u.fetched++
 			if u.verbose {
-				u.line("fetched", fmt.Sprintf("%s  %s", info.StorePath.Base(), bytes(info.NarSize)))
+				u.line("fetched", fmt.Sprintf("%s  %s", info.StorePath.Base(), inBytes(info.NarSize)))
 			}
 		},
 	}
@@ -153,13 +153,13 @@ func (u *ui) draw(l *live) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	got := u.sum()
-	text := fmt.Sprintf("%d/%d paths  %s", u.fetched, l.paths, bytes(got))
+	text := fmt.Sprintf("%d/%d paths  %s", u.fetched, l.paths, inBytes(got))
 	if l.total > 0 {
 		full := int(min(got*barWidth/l.total, barWidth))
-		text = fmt.Sprintf("%s%s %d/%d paths  %s of %s", strings.Repeat("█", full), strings.Repeat("░", barWidth-full), u.fetched, l.paths, bytes(got), bytes(l.total))
+		text = fmt.Sprintf("%s%s %d/%d paths  %s of %s", strings.Repeat("█", full), strings.Repeat("░", barWidth-full), u.fetched, l.paths, inBytes(got), inBytes(l.total))
 	}
 	if s := time.Since(l.started).Seconds(); s > 0.5 {
-		text += fmt.Sprintf("  %s/s", bytes(int64(float64(got)/s)))
+		text += fmt.Sprintf("  %s/s", inBytes(int64(float64(got)/s)))
 	}
 	fmt.Fprintf(u.out, "\r\x1b[K%-10s %s", l.name, text)
 }
@@ -197,8 +197,8 @@ func (u *ui) totals() (objects int, bytes int64, byCache map[string]int64, warni
 	return u.fetched, u.sum(), maps.Clone(u.received), append([]string{}, u.warnings...)
 }
 
-// bytes prints a number of bytes for people.
-func bytes(n int64) string {
+// inBytes prints a number of bytes for people.
+func inBytes(n int64) string {
 	switch {
 	case n < 1<<10:
 		return fmt.Sprintf("%d B", n)

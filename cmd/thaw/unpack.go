@@ -93,7 +93,7 @@ func (w *work) unpack(ctx context.Context, root string, damage localstore.OnDama
 
 func (a *app) unpacked(w *work, root string, n *counts, asJSON bool) error {
 	objects, received, byCache, warnings := w.ui.totals()
-	w.ui.step("fetching", "%s, %s", count(objects, "path"), bytes(received))
+	w.ui.step("fetching", "%s, %s", count(objects, "path"), inBytes(received))
 	w.ui.step("unpacking", "%d unpacked, %d there already, %d repaired", n[localstore.Unpacked].Load(), n[localstore.Kept].Load(), n[localstore.Repaired].Load())
 	if !asJSON {
 		for _, r := range w.plan.Roots {
