@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -17,11 +18,11 @@ import (
 )
 
 // benchTree is the directory that benchmarks pack.
-func benchTree() string {
+func benchTree(b *testing.B) string {
 	if dir := os.Getenv("THAW_BENCH_TREE"); dir != "" {
 		return dir
 	}
-	return runtime.GOROOT()
+	return strings.TrimSpace(string(testbed.Run(b, "go", "env", "GOROOT")))
 }
 
 // pack writes a real directory as an image.
@@ -82,7 +83,7 @@ func cpuTime(who int) time.Duration {
 // seconds of each and the ratio.
 func BenchmarkPack(b *testing.B) {
 	mkfs := testbed.Tool(b, "mkfs.ext4")
-	dir, image := benchTree(), filepath.Join(b.TempDir(), imageName)
+	dir, image := benchTree(b), filepath.Join(b.TempDir(), imageName)
 	var ours, theirs time.Duration
 	for b.Loop() {
 		start := cpuTime(syscall.RUSAGE_SELF)

@@ -86,6 +86,7 @@ func create(refuse func(rootfs.Entry) string) func(string, int64) (rootfstest.Wr
 
 // TestDebugfs has the suite judged by e2fsck and debugfs.
 func TestDebugfs(t *testing.T) {
+	t.Parallel()
 	tool, e2fsck, dumpe2fs := testbed.Tool(t, "debugfs"), testbed.Tool(t, "e2fsck"), testbed.Tool(t, "dumpe2fs")
 	refuse := func(e rootfs.Entry) string {
 		for _, x := range e.Xattrs {
@@ -136,6 +137,7 @@ func usedInodes(dumpe2fs, path string) (int, error) {
 
 // TestKernel has the suite judged by Linux.
 func TestKernel(t *testing.T) {
+	t.Parallel()
 	needMount(t)
 	e2fsck := testbed.Tool(t, "e2fsck")
 	refuse := func(e rootfs.Entry) string {

@@ -93,8 +93,6 @@ type dirBlock struct {
 	last int // where the last entry begins
 }
 
-func (b *dirBlock) fits(name string) bool { return b.used+entryLen(name) <= dirUsable }
-
 func (b *dirBlock) add(name string, number uint32, fileType byte) {
 	b.last = b.used
 	b.used += entryLen(name)

@@ -73,10 +73,9 @@ const (
 
 // NoSpaceError says that the entries do not fit into the size of the file
 // system, or into its capacity where it has no fixed size. It comes as soon as
-// that is certain.
+// that is certain, which may be long before the last entry.
 type NoSpaceError struct {
-	// Needed bytes are what the entries up to here take at least; when it
-	// comes from Close, exactly what all of them take.
+	// Needed bytes are the least that the entries so far take.
 	Needed int64
 	// Given bytes are what Options.Size or Options.Capacity allows, in whole
 	// blocks and groups.
@@ -162,7 +161,10 @@ func NewWriter(w io.WriterAt, o Options) (*Writer, error) {
 	for range firstInode {
 		e.inodes.add(inode{})
 	}
-	return e, e.room()
+	if err := e.room(); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // room reports whether all that has been added can still fit: it compares a

@@ -32,6 +32,7 @@ func TestSizes(t *testing.T) {
 // TestExtents has files of as many extents as fill each form of the tree, and
 // one more.
 func TestExtents(t *testing.T) {
+	t.Parallel()
 	var entries []entry
 	for _, n := range []int64{1, 2, 3, 4, 5, 339, 340, 341, 680, 681, 4 * 340, 4*340 + 1, 5 * 340} {
 		// A block of data, then a hole just long enough; n times.
@@ -119,6 +120,7 @@ type rootfsReader struct{ r io.Reader }
 func (r rootfsReader) Read(p []byte) (int, error) { return r.r.Read(p[:min(len(p), 4099)]) }
 
 func TestDirectories(t *testing.T) {
+	t.Parallel()
 	var entries []entry
 	name := func(n int) string { return strings.Repeat("n", n) }
 	// Entries of 264 bytes after 24 for "." and "..": 15 leave 100 of the
@@ -156,6 +158,7 @@ func TestDirectories(t *testing.T) {
 // TestLargeDirectories has an index of two levels, and more subdirectories than
 // a count of links holds.
 func TestLargeDirectories(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}

@@ -7,7 +7,6 @@ type layout struct {
 	blocks, groups int64
 	perGroup       int64 // inodes in each group
 	descBlocks     int64 // of group descriptors in use
-	dataEnd        int64 // every block before it is in use
 }
 
 // bytesPerInode is the free space for which there is a spare inode.
@@ -63,6 +62,15 @@ func (c *cursor) free(end int64) int64 {
 	return n
 }
 
+// passed returns how many free blocks lie in gaps.
+func (c *cursor) passed() int64 {
+	n := int64(0)
+	for _, g := range c.gaps {
+		n += g[1] - g[0]
+	}
+	return n
+}
+
 // tables returns where bitmaps and tables would end, in a file system of a
 // number of groups and of inodes in each.
 func (w *Writer) tables(groups, perGroup int64) cursor {
@@ -84,14 +92,14 @@ func perGroup(inodes, groups int64) int64 {
 
 // planLayout decides on sizes once all data and directories are written.
 func (w *Writer) planLayout() (layout, error) {
-	fit, err := w.fit(ceilDiv(w.opt.Free, blockSize))
+	fit := w.fit(ceilDiv(w.opt.Free, blockSize))
 	switch {
-	case err != nil || w.opt.Free > 0:
-		return fit, err
+	case fit.blocks > w.limit:
+		return layout{}, w.noSpace(fit.blocks)
+	case w.opt.Free > 0:
+		return fit, nil
 	case w.opt.Size == 0:
 		return w.sized(fit.blocks, fit.groups)
-	case fit.blocks > w.limit:
-		return fit, w.noSpace(fit.blocks)
 	}
 	return w.sized(w.limit, w.groups)
 }
@@ -106,57 +114,34 @@ func (w *Writer) sized(blocks, groups int64) (layout, error) {
 	}
 	spare := smallest.free(blocks) * blockSize / (bytesPerInode + inodeSize)
 	most := max(p, min(maxPerGroup, perGroup(w.inodes.len()+spare, groups)))
-	for c := w.tables(groups, most); most > p && c.next > blocks; c = w.tables(groups, most) {
-		most -= inodesPerBlock
+	for most > p && w.tables(groups, most).next > blocks {
+		most -= inodesPerBlock // rounded up by more than there is
 	}
-	return w.layout(blocks, groups, most), nil
+	return newLayout(blocks, groups, most), nil
 }
 
 // fit returns the smallest layout that leaves a number of blocks free, with
 // their share of inodes.
-func (w *Writer) fit(free int64) (layout, error) {
+func (w *Writer) fit(free int64) layout {
 	inodes := w.inodes.len() + free*blockSize/bytesPerInode
 	least := w.out.next + ceilDiv(inodes, inodesPerBlock) + free
-	groups := max(1, ceilDiv(least, groupBlocks), ceilDiv(inodes, maxPerGroup))
-	for ; ; groups++ {
+	for groups := max(1, ceilDiv(least, groupBlocks), ceilDiv(inodes, maxPerGroup)); ; groups++ {
 		p := perGroup(inodes, groups)
-		if groups*2+least > w.limit && w.opt.Size == 0 {
-			return layout{}, w.noSpace(groups*2 + least)
-		}
 		c := w.tables(groups, p)
 		c.skip(max(0, free-c.passed()))
 		// All groups must exist, and the last one be more than its front.
-		blocks := max(c.next, (groups-1)*groupBlocks+1)
+		last := (groups - 1) * groupBlocks
 		if hasCopy(groups - 1) {
-			blocks = max(blocks, (groups-1)*groupBlocks+w.out.reserved+1)
+			last += w.out.reserved
 		}
-		if blocks > groups*groupBlocks {
-			continue
+		if blocks := max(c.next, last+1); blocks <= groups*groupBlocks {
+			return newLayout(blocks, groups, p)
 		}
-		if blocks > w.limit && w.opt.Size == 0 {
-			return layout{}, w.noSpace(blocks)
-		}
-		return w.layout(blocks, groups, p), nil
 	}
 }
 
-// passed returns how many free blocks lie in gaps.
-func (c *cursor) passed() int64 {
-	n := int64(0)
-	for _, g := range c.gaps {
-		n += g[1] - g[0]
-	}
-	return n
-}
-
-func (w *Writer) layout(blocks, groups, perGroup int64) layout {
-	return layout{
-		blocks:     blocks,
-		groups:     groups,
-		perGroup:   perGroup,
-		descBlocks: ceilDiv(groups, descPerBlock),
-		dataEnd:    w.out.next,
-	}
+func newLayout(blocks, groups, perGroup int64) layout {
+	return layout{blocks, groups, perGroup, ceilDiv(groups, descPerBlock)}
 }
 
 // trimGroups returns how many groups a size in blocks makes, and the size
