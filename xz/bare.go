@@ -106,11 +106,12 @@ func (z *Reader) bareBody() (done bool, err error) {
 		z.left -= n
 		z.output += n
 		done = why == atMarker
+		finished := done && d.finished()
 		switch {
-		case done && !d.finished():
-			return false, z.bare.corrupt("LZMA data does not end at its end marker")
 		case z.bare.left() < 0:
 			return false, z.src.ended()
+		case done && !finished:
+			return false, z.bare.corrupt("LZMA data does not end at its end marker")
 		case why == atBadDistance:
 			return false, z.bare.corrupt("distance beyond the dictionary")
 		case z.output > z.block.output:

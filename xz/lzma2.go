@@ -22,6 +22,7 @@ type lzma2Decoder struct {
 	lzma      lzmaDecoder
 	needDict  bool // the dictionary was not yet reset
 	needProps bool // there are no properties since that
+	scratch   [4]byte
 }
 
 // reset prepares for a new sequence with a dictionary of dict bytes and output
@@ -57,8 +58,8 @@ func (d *lzma2Decoder) next(src *source, limit limit) ([]byte, error) {
 
 // plain reads a chunk of plain bytes: its size less one, and the bytes.
 func (d *lzma2Decoder) plain(src *source, limit limit) ([]byte, error) {
-	var head [2]byte
-	if err := src.full(head[:]); err != nil {
+	head := d.scratch[:2]
+	if err := src.full(head); err != nil {
 		return nil, err
 	}
 	size := int(head[0])<<8 + int(head[1]) + 1
@@ -78,8 +79,8 @@ func (d *lzma2Decoder) plain(src *source, limit limit) ([]byte, error) {
 // the coded bytes less one, properties if they are new, and the coded bytes,
 // of which the first 5 start the range decoder.
 func (d *lzma2Decoder) coded(src *source, control byte, limit limit) ([]byte, error) {
-	var head [4]byte
-	if err := src.full(head[:]); err != nil {
+	head := d.scratch[:4]
+	if err := src.full(head); err != nil {
 		return nil, err
 	}
 	size := int(control&^chunkDict)<<16 + int(head[0])<<8 + int(head[1]) + 1

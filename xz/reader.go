@@ -197,12 +197,13 @@ func (z *Reader) admit(dict, output int64) error {
 	return nil
 }
 
-// hint is how much output may still come, 0 if nothing is known about it.
+// hint is how much output is to be expected, 0 if the caller has not said. The
+// header alone is not believed: memory is not taken for mere announcements.
 func (z *Reader) hint() int64 {
-	if n := min(z.block.output, z.left); n != unlimited {
-		return n
+	if z.config.MaxSize == unlimited {
+		return 0
 	}
-	return 0
+	return min(z.block.output, z.left)
 }
 
 // Close ends the Reader: its goroutines, if there are any, have ended when

@@ -149,8 +149,12 @@ func (m *slowModel) reset(lc, lp, pb uint) {
 		if m.probs[kind] == nil {
 			m.probs[kind] = make([]uint16, size[0]*size[1]*size[2])
 		}
-		for i := range m.probs[kind] {
-			m.probs[kind][i] = 1024
+		used := m.probs[kind]
+		if kind == slowLiteral {
+			used = used[:0x300<<(lc+lp)]
+		}
+		for i := range used {
+			used[i] = 1024
 		}
 	}
 }
@@ -168,8 +172,11 @@ const (
 	slowSpecial
 	slowAlign
 	slowLength
-	slowRepLength
-	slowKinds
+	slowLow
+	slowMid
+	slowHigh
+	slowRepLength // and its three trees
+	slowKinds     = slowRepLength + 4
 )
 
 // slowSizes is how many probabilities of each kind there are, by three indexes.
@@ -184,8 +191,15 @@ var slowSizes = [slowKinds][3]int{
 	slowSlot:       {4, 1, 64},
 	slowSpecial:    {14, 1, 32},
 	slowAlign:      {1, 1, 16},
-	slowLength:     {4, 16, 256},
-	slowRepLength:  {4, 16, 256},
+	slowLength:     {2, 1, 1},
+	slowLow:        {16, 1, 8},
+	slowMid:        {16, 1, 8},
+	slowHigh:       {1, 1, 256},
+
+	slowRepLength + 0: {2, 1, 1},
+	slowRepLength + 1: {16, 1, 8},
+	slowRepLength + 2: {16, 1, 8},
+	slowRepLength + 3: {1, 1, 256},
 }
 
 func (m *slowModel) prob(kind, a, b, c int) *uint16 {
@@ -297,12 +311,12 @@ func (m *slowModel) code(c slowCoder, s symbol, out []byte) symbol {
 func (m *slowModel) length(c slowCoder, kind, posState, length int) int {
 	n := length - 2
 	if c.bit(m.prob(kind, 0, 0, 0), bool2int(n >= 8)) == 0 {
-		return 2 + m.tree(c, kind, 1, posState, 3, n)
+		return 2 + m.tree(c, kind+1, posState, 0, 3, n)
 	}
-	if c.bit(m.prob(kind, 0, 0, 1), bool2int(n >= 16)) == 0 {
-		return 10 + m.tree(c, kind, 2, posState, 3, n-8)
+	if c.bit(m.prob(kind, 1, 0, 0), bool2int(n >= 16)) == 0 {
+		return 10 + m.tree(c, kind+2, posState, 0, 3, n-8)
 	}
-	return 18 + m.tree(c, kind, 3, 0, 8, n-16)
+	return 18 + m.tree(c, kind+3, 0, 0, 8, n-16)
 }
 
 func (m *slowModel) distance(c slowCoder, length int, dist uint32) uint32 {
