@@ -46,7 +46,8 @@ type Options struct {
 	// that would be too short for its own copy of the superblock is left
 	// out, as every maker of ext4 does, so [Writer.Size] can be less.
 	Size int64
-	// Free asks for this many bytes of free space, where Size is zero.
+	// Free asks for this many bytes of free space, rounded up to whole blocks,
+	// where Size is zero. There is a spare inode for every 16 KiB of it.
 	Free int64
 	// Capacity is how many bytes the file system can ever have, now or grown
 	// in place later. It must be known before the first block is placed,
@@ -91,7 +92,6 @@ func (e *NoSpaceError) Error() string {
 type Writer struct {
 	opt    Options
 	out    blockWriter
-	limit  int64  // blocks there may be
 	groups int64  // groups there will be; 0 while that is open
 	seed   uint32 // of all checksums
 	err    error
@@ -144,19 +144,20 @@ func NewWriter(w io.WriterAt, o Options) (*Writer, error) {
 		return nil, fmt.Errorf("ext4: %d bytes are more than the capacity of %d", max(o.Size, o.Free), o.Capacity)
 	}
 	reserved := 1 + ceilDiv(o.Capacity, descPerBlock*groupBytes)
+	limit, groups := o.Capacity/blockSize, int64(0)
+	if o.Size > 0 {
+		limit, groups = trimGroups(o.Size/blockSize, reserved)
+	}
 	e := &Writer{
 		opt:     o,
+		out:     newBlockWriter(w, reserved, limit),
+		groups:  groups,
 		seed:    crc32c(^uint32(0), o.UUID[:]),
 		byPath:  map[string]*dir{},
 		bodyNum: map[string]uint32{},
 		chunk:   make([]byte, chunkSize),
 		pending: 3, // of the root, lost+found and the resize inode
 	}
-	e.limit = o.Capacity / blockSize
-	if o.Size > 0 {
-		e.limit, e.groups = trimGroups(o.Size/blockSize, reserved)
-	}
-	e.out = newBlockWriter(w, reserved, e.limit)
 	e.tree = extentTree{out: &e.out, seed: e.seed}
 	for range firstInode {
 		e.inodes.add(inode{})
@@ -174,14 +175,14 @@ func (w *Writer) room() error {
 		return w.out.err
 	}
 	need := w.out.next + w.pending + 2*max(w.groups, 1) + ceilDiv(w.inodes.len(), inodesPerBlock)
-	if need > w.limit {
+	if need > w.out.limit {
 		return w.noSpace(need)
 	}
 	return nil
 }
 
 func (w *Writer) noSpace(blocks int64) error {
-	return &NoSpaceError{Needed: blocks * blockSize, Given: w.limit * blockSize}
+	return &NoSpaceError{Needed: blocks * blockSize, Given: w.out.limit * blockSize}
 }
 
 // Add adds an entry, and with it the contents of a regular file. An entry that

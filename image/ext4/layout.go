@@ -94,14 +94,14 @@ func perGroup(inodes, groups int64) int64 {
 func (w *Writer) planLayout() (layout, error) {
 	fit := w.fit(ceilDiv(w.opt.Free, blockSize))
 	switch {
-	case fit.blocks > w.limit:
+	case fit.blocks > w.out.limit:
 		return layout{}, w.noSpace(fit.blocks)
 	case w.opt.Free > 0:
 		return fit, nil
 	case w.opt.Size == 0:
 		return w.sized(fit.blocks, fit.groups)
 	}
-	return w.sized(w.limit, w.groups)
+	return w.sized(w.out.limit, w.groups)
 }
 
 // sized returns the layout of a given size, with spare inodes for the space

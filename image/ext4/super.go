@@ -2,6 +2,9 @@ package ext4
 
 // Features, by what a system must do that does not know them: nothing, not
 // mount, not write ("Super Block", s_feature_compat and following).
+//
+// Growing in place rests on resize_inode and not on meta_bg, which would need
+// no capacity to be planned, but which boot loaders do not know.
 const (
 	compatible = 0x8 | // ext_attr
 		0x10 | // resize_inode
