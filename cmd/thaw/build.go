@@ -39,7 +39,7 @@ func (a *app) build() *cobra.Command {
 		Short: "Make an image of store paths and all they refer to",
 		Long: `Make an image that holds the given store paths and all they refer to, under
 /nix/store, and a merged view of the given paths as links: /bin, /lib, /share and
-so on. Places in the view are chosen with --link. Where a path has an init and
+so on. --link chooses the places of the view. Where a path has an init and
 no other /sbin/init is there, it becomes that.
 
 Formats: disk is a GPT disk with one ext4 partition, ext4 that file system alone,
@@ -92,7 +92,7 @@ a line for each entry.`,
 	f.StringVar(&o.label, "label", "", "label of the file system, and name of the partition (default nixos)")
 	f.StringVar(&o.uuid, "uuid", "", "UUID of the file system (default derived from the content)")
 	f.StringVar(&o.seed, "seed", "", "derive all UUIDs from this text instead of the content")
-	f.StringArrayVar(&o.link, "link", nil, "a directory of the merged view, / for all; may be repeated (default /"+strings.Join(fhs.DefaultLink, " /")+")")
+	f.StringArrayVar(&o.link, "link", nil, "a directory of the merged view, / for all, none for none; may be repeated (default /"+strings.Join(fhs.DefaultLink, " /")+")")
 	f.StringVar(&o.kernelOut, "kernel-out", "", "also copy the kernel of a path to this file")
 	f.StringVar(&o.initrdOut, "initrd-out", "", "also copy the initrd of a path to this file")
 	f.BoolVar(&o.json, "json", false, "print the result as one JSON object")
@@ -106,6 +106,9 @@ func linkPlaces(values []string) ([]string, error) {
 	}
 	var out []string
 	for _, v := range values {
+		if v == "none" && len(values) == 1 {
+			return nil, nil
+		}
 		p := strings.TrimPrefix(path.Clean("/"+v), "/")
 		if p == "" {
 			p = "."

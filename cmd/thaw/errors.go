@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thaw/closure"
+	"thaw/fhs"
 	"thaw/image/ext4"
 	"thaw/localstore"
 	"thaw/narinfo"
@@ -24,6 +25,7 @@ func explain(err error) (text, hint string, code int) {
 		name     *closure.NameError
 		damaged  *localstore.DamagedError
 		space    *ext4.NoSpaceError
+		clash    fhs.CollisionError
 	)
 	switch {
 	case errors.Is(err, errInterrupted):
@@ -38,6 +40,8 @@ func explain(err error) (text, hint string, code int) {
 		return text, "replace it with --repair", exitIntegrity
 	case errors.As(err, &space):
 		return text, "give a larger --size, or --size fit", exitFailed
+	case errors.As(err, &clash):
+		return text, "leave one of them out, or the place: --link chooses what is merged", exitFailed
 	case errors.Is(err, unix.ENOSPC):
 		return text, "free some space, or write elsewhere", exitFailed
 	}

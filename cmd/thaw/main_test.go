@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,12 +16,18 @@ import (
 	"thaw/internal/testbed"
 )
 
-// asThaw makes the test binary behave as thaw.
+// asThaw makes the test binary behave as thaw, and at its end write what Linux
+// knows of the process to the file it names. (A child's rusage would do, but
+// counts the memory of the parent that it was forked from.)
 const asThaw = "THAW_TEST_AS_THAW"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asThaw) != "" {
-		main()
+	if report := os.Getenv(asThaw); report != "" {
+		code := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)
+		if status, err := os.ReadFile("/proc/self/status"); err == nil {
+			os.WriteFile(report, status, 0o666)
+		}
+		os.Exit(code)
 	}
 	testscript.Main(m, map[string]func(){"thaw": main})
 }
@@ -33,6 +40,7 @@ const (
 
 // program is thaw in a process of its own.
 type program struct {
+	exe  string   // the test binary
 	dir  string   // where it runs
 	args []string // before those of a call
 	uid  uint32   // 0 for who runs the test
@@ -40,17 +48,41 @@ type program struct {
 
 // newProgram returns thaw with an empty directory for a home.
 func newProgram(t *testing.T, args ...string) *program {
-	return &program{dir: t.TempDir(), args: args}
+	return &program{exe: os.Args[0], dir: t.TempDir(), args: args}
 }
 
 func (p *program) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, os.Args[0], append(append([]string{}, p.args...), args...)...)
+	cmd := exec.CommandContext(ctx, p.exe, append(append([]string{}, p.args...), args...)...)
 	cmd.Dir = p.dir
-	cmd.Env = append(os.Environ(), asThaw+"=1", "XDG_CACHE_HOME="+filepath.Join(p.dir, "cachehome"), "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), asThaw+"=/dev/null", "XDG_CACHE_HOME="+filepath.Join(p.dir, "cachehome"), "GORACE=atexit_sleep_ms=0")
 	if p.uid != 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: p.uid, Gid: p.uid}}
 	}
 	return cmd
+}
+
+// become makes thaw run as another user, who gets its directory.
+func (p *program) become(t *testing.T, uid uint32) {
+	t.Helper()
+	exe, err := os.ReadFile(p.exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.exe = filepath.Join(t.TempDir(), "thaw.test")
+	if err := os.WriteFile(p.exe, exe, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{p.dir, filepath.Dir(p.exe)} {
+		for ; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+			if err := os.Chmod(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := os.Chown(p.dir, int(uid), int(uid)); err != nil {
+		t.Fatal(err)
+	}
+	p.uid = uid
 }
 
 // outcome is what a run left.
@@ -63,6 +95,10 @@ type outcome struct {
 func (p *program) try(t *testing.T, args ...string) outcome {
 	t.Helper()
 	cmd := p.command(t.Context(), args...)
+	report := filepath.Join(t.TempDir(), "status")
+	if p.uid == 0 {
+		cmd.Env = append(cmd.Env, asThaw+"="+report)
+	}
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
@@ -70,11 +106,18 @@ func (p *program) try(t *testing.T, args ...string) outcome {
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
-	peak := int64(0)
-	if r, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		peak = r.Maxrss << 10
+	return outcome{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String(), peak(report)}
+}
+
+// peak reads the peak of resident memory, in bytes, out of a report.
+func peak(report string) (n int64) {
+	status, _ := os.ReadFile(report)
+	for l := range strings.Lines(string(status)) {
+		if _, err := fmt.Sscanf(l, "VmHWM: %d kB", &n); err == nil {
+			return n << 10
+		}
 	}
-	return outcome{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String(), peak}
+	return 0
 }
 
 // run is try for what must succeed.

@@ -107,6 +107,7 @@ func TestUnpackAgainstNix(t *testing.T) {
 		{"bad-utf8", "bad-utf8", "manifest-bad-utf8.txt"},
 	} {
 		t.Run(tt.list, func(t *testing.T) {
+			t.Parallel()
 			if testing.Short() && tt.list == "all" {
 				t.Skip("SKIPPED: 550 MB")
 			}

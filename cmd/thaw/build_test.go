@@ -1,0 +1,170 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"thaw/internal/testbed"
+)
+
+// Same paths, same options, same bytes: for every format, however many jobs,
+// whatever the cache held before, whoever runs it, however NARs are compressed.
+func TestSameBytes(t *testing.T) {
+	t.Parallel()
+	caches := []string{repository(t, "testdata/caches/tiny/cache-xz"), repository(t, "testdata/caches/tiny/cache-zstd"), repository(t, "testdata/caches/tiny/cache-br")}
+	sameBytes(t, caches, tinyKey, narinfoPaths(t, caches[0]))
+}
+
+func TestSameBytesLarger(t *testing.T) {
+	t.Parallel()
+	root := testbed.Dir(t, "caches")
+	caches := []string{root + "/small", root + "/small-zstd", root + "/xz"}
+	paths := slices.DeleteFunc(narinfoPaths(t, caches[0]), func(p string) bool {
+		return strings.Contains(p, "-merge") || strings.Contains(p, "-pkg-") || strings.HasSuffix(p, "-debug")
+	}) // they collide
+	sameBytes(t, caches, testbedKey, paths)
+}
+
+func sameBytes(t *testing.T, caches []string, key string, paths []string) {
+	for _, format := range []string{"disk", "ext4", "tar", "dir"} {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			want, wantFiles := "", []string(nil)
+			try := func(name string, p *program, cache string, args ...string) {
+				t.Helper()
+				out := filepath.Join(p.dir, "out")
+				os.RemoveAll(out)
+				args = append([]string{"build", "-o", out, "--format", format, "--cache", cache, "--trusted-key", key}, args...)
+				got := p.run(t, append(args, paths...)...).digest(t)
+				var files []string
+				if format == "dir" {
+					files = manifestOf(t, out)
+				} else if sum := testbed.Run(t, "sha256sum", out); !strings.HasPrefix(string(sum), strings.TrimPrefix(got, "sha256:")) {
+					t.Errorf("%s: the result line says %s, the file has %s", name, got, sum)
+				}
+				if want == "" {
+					want, wantFiles = got, files
+				}
+				if got != want || !slices.Equal(files, wantFiles) {
+					t.Errorf("%s: other bytes", name)
+				}
+				empty(t, p.dir, "out", "cachehome")
+			}
+			p := newProgram(t)
+			try("cold", p, caches[0])
+			try("warm", p, caches[0])
+			try("warm, one job", p, caches[0], "--jobs", "1")
+			try("no cache, two jobs", p, caches[0], "--no-cache", "--jobs", "2")
+			try("no cache, eight jobs", p, caches[0], "--no-cache", "--jobs", "8", "--connections", "3")
+			try("one job", newProgram(t), caches[0], "--jobs", "1")
+			for _, c := range caches[1:] {
+				try(filepath.Base(c), newProgram(t), c)
+			}
+			server := httptest.NewServer(http.FileServer(http.Dir(caches[0])))
+			defer server.Close()
+			try("http", newProgram(t), server.URL)
+			if os.Geteuid() == 0 {
+				p := newProgram(t)
+				p.become(t, 65534)
+				try("an ordinary user", p, caches[0])
+			}
+		})
+	}
+}
+
+// What changes the content changes the identifiers; --seed and --uuid pin them.
+func TestIdentifiers(t *testing.T) {
+	cache := repository(t, "testdata/caches/tiny/cache-xz")
+	p := newProgram(t, "--cache", cache, "--trusted-key", tinyKey)
+	paths := narinfoPaths(t, cache)
+	uuid := func(args ...string) string {
+		p.run(t, append([]string{"build", "-o", p.dir + "/i.ext4"}, args...)...)
+		for l := range strings.Lines(string(testbed.Run(t, "dumpe2fs", "-h", p.dir+"/i.ext4"))) {
+			if id, ok := strings.CutPrefix(l, "Filesystem UUID:"); ok {
+				return strings.TrimSpace(id)
+			}
+		}
+		t.Fatal("no UUID")
+		return ""
+	}
+	a, b := uuid(paths[0]), uuid(paths[1])
+	if a == b || a == uuid("--link", "/bin", paths[0]) {
+		t.Error("other content has the same UUID")
+	}
+	if s := uuid("--seed", "x", paths[0]); s == a || s != uuid("--seed", "x", paths[1]) {
+		t.Error("--seed does not replace the content")
+	}
+	const id = "6f2c2ac4-3b1e-4d0c-9a53-0b9c7c1f6f10"
+	if got := uuid("--uuid", id, paths[0]); got != id {
+		t.Errorf("--uuid gives %s", got)
+	}
+}
+
+// An interrupted build leaves nothing but a cache that is of use.
+func TestInterrupt(t *testing.T) {
+	var served atomic.Int32
+	stuck := make(chan struct{})
+	files := http.FileServer(http.Dir(repository(t, "testdata/caches/tiny/cache-xz")))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/nar/") && served.Add(1) == 5 {
+			select {
+			case <-stuck:
+			case <-r.Context().Done():
+			}
+			return
+		}
+		files.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	defer close(stuck)
+	p := newProgram(t, "--cache", server.URL, "--trusted-key", tinyKey)
+	paths := narinfoPaths(t, repository(t, "testdata/caches/tiny/cache-xz"))
+	args := append([]string{"build", "-o", p.dir + "/x.img", "--kernel-out", p.dir + "/k"}, paths...)
+	cmd := p.command(t.Context(), args...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for served.Load() < int32(len(paths)) {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(50 * time.Millisecond)
+	cmd.Process.Signal(syscall.SIGINT)
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || !strings.Contains(stderr.String(), "interrupted") {
+		t.Errorf("exit %d\n%s", code, stderr.String())
+	}
+	empty(t, p.dir, "cachehome")
+	for _, l := range manifestFiles(t, p.dir+"/cachehome") {
+		if strings.HasSuffix(l, ".part") && !strings.HasPrefix(filepath.Base(l), ".") {
+			t.Errorf("%s is visible", l)
+		}
+	}
+	before := served.Load()
+	p.run(t, "build", "-o", p.dir+"/x.img", paths[0], paths[1])
+	if again := served.Load() - before; again > 2 {
+		t.Errorf("%d NARs were asked for again", again)
+	}
+}
+
+func manifestFiles(t *testing.T, dir string) (files []string) {
+	t.Helper()
+	if err := filepath.Walk(dir, func(path string, st os.FileInfo, err error) error {
+		if err == nil && st.Mode().IsRegular() {
+			files = append(files, path)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return files
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"thaw/internal/testbed"
+	"thaw/narinfo"
+	"thaw/nixhash"
+)
+
+// system builds the bootable system of the large caches and returns the
+// directory with vm.img, vm.kernel and vm.initrd, and the path of the system.
+func system(t *testing.T, cache string, args ...string) (dir, root string) {
+	t.Helper()
+	root = lines(t, testbed.Dir(t, "caches/lists/system.roots"))[0]
+	p := newProgram(t, "--cache", cache, "--trusted-key", testbedKey)
+	o := p.run(t, append([]string{"build", root, "-o", "vm.img", "--size", "fit+64M", "--kernel-out", "vm.kernel", "--initrd-out", "vm.initrd"}, args...)...)
+	t.Logf("peak memory %d MiB: %s", o.peak>>20, o.stdout)
+	if o.peak == 0 || o.peak > 128<<20 {
+		t.Errorf("the build took %d MiB of memory, the limit is 128", o.peak>>20)
+	}
+	empty(t, p.dir, "vm.img", "vm.kernel", "vm.initrd", "cachehome")
+	return p.dir, root
+}
+
+// The whole road on a real system: the image is believed by the tools of its
+// formats, and holds what Nix would hold.
+func TestSystemImage(t *testing.T) {
+	xz := testbed.Dir(t, "caches/xz")
+	dir, _ := system(t, xz)
+	img := filepath.Join(dir, "vm.img")
+	if out := string(testbed.Run(t, "sgdisk", "-v", img)); !strings.Contains(out, "No problems found") || strings.Contains(out, "Caution") {
+		t.Errorf("sgdisk: %s", out)
+	}
+	fs := filepath.Join(dir, "root.ext4")
+	testbed.Run(t, "dd", "if="+img, "of="+fs, "bs=1M", "skip=1", "conv=sparse", "status=none")
+	if out, err := exec.Command(testbed.Tool(t, "e2fsck"), "-fn", fs).CombinedOutput(); err != nil || strings.Count(string(out), "\n") != 7 {
+		t.Errorf("e2fsck: %v\n%s", err, out)
+	}
+	root := filepath.Join(dir, "root")
+	if err := os.Mkdir(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	testbed.Run(t, "debugfs", "-R", fmt.Sprintf("rdump / %s", root), fs)
+	checkStore(t, root, xz)
+
+	// Over HTTP the same image comes.
+	server := httptest.NewServer(http.FileServer(http.Dir(xz)))
+	defer server.Close()
+	again, _ := system(t, server.URL)
+	testbed.Run(t, "cmp", img, filepath.Join(again, "vm.img"))
+	for _, f := range []string{"vm.kernel", "vm.initrd"} {
+		testbed.Run(t, "cmp", filepath.Join(dir, f), filepath.Join(again, f))
+	}
+}
+
+// checkStore holds each object below root against its narinfo, by real Nix.
+func checkStore(t *testing.T, root, cache string) {
+	t.Helper()
+	for _, path := range lines(t, testbed.Dir(t, "caches/lists/system.closure")) {
+		text, err := os.ReadFile(filepath.Join(cache, filepath.Base(path)[:32]+".narinfo"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := narinfo.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := nixhash.Sum256(testbed.Run(t, "nix-store", "--dump", root+path)); got != info.NarHash {
+			t.Errorf("%s: real Nix packs it into %s instead of %s", path, got, info.NarHash)
+		}
+	}
+}
+
+// The kernel mounts the file system read-write, and it is clean afterwards.
+func TestSystemMounts(t *testing.T) {
+	xz := testbed.Dir(t, "caches/xz")
+	dir, _ := system(t, xz, "--format", "ext4")
+	at := filepath.Join(dir, "mnt")
+	if err := os.Mkdir(at, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	img := filepath.Join(dir, "vm.img")
+	if out, err := exec.Command("mount", "-o", "loop,rw", img, at).CombinedOutput(); err != nil {
+		t.Skipf("SKIPPED: no right to mount: %s", out)
+	}
+	mounted := true
+	defer func() {
+		if mounted {
+			exec.Command("umount", at).Run()
+		}
+	}()
+	checkStore(t, at, xz)
+	if err := os.WriteFile(at+"/root/new", make([]byte, 1<<20), 0o644); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(at + "/etc"); err != nil { // a link of the merged view
+		t.Error(err)
+	}
+	testbed.Run(t, "umount", at)
+	mounted = false
+	testbed.Run(t, "e2fsck", "-fn", img)
+}
+
+// The image boots with the kernel and the initrd that came out of the closure:
+// with init= and without, where /sbin/init is found.
+func TestSystemBoots(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: boots take half a minute")
+	}
+	check := testbed.Dir(t, "boot/boot-check.sh")
+	testbed.Tool(t, "qemu-system-x86_64")
+	dir, root := system(t, testbed.Dir(t, "caches/xz"))
+	for _, append := range []string{"root=LABEL=nixos init=" + root + "/init", "root=LABEL=nixos"} {
+		cmd := exec.Command("bash", check, "vm.img", "--kernel", "vm.kernel", "--initrd", "vm.initrd", "--append", append)
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v\n%s", append, err, out)
+		}
+	}
+	shell(t, dir, "root=LABEL=nixos testbed.shell init="+root+"/init")
+}
+
+// shell boots the image and asks a shell on its serial console who it is.
+func shell(t *testing.T, dir, cmdline string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none", "-m", "512",
+		"-machine", "q35,accel=tcg", "-cpu", "max", "-serial", "stdio", "-monitor", "none",
+		"-kernel", "vm.kernel", "-initrd", "vm.initrd", "-append", "console=ttyS0 panic=-1 "+cmdline,
+		"-drive", "file=vm.img,format=raw,if=virtio,snapshot=on")
+	cmd.Dir = dir
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	answered := false
+	for sc := bufio.NewScanner(stdout); sc.Scan(); {
+		line := sc.Text()
+		log.WriteString(line + "\n")
+		if strings.Contains(line, "a shell; exit powers off") {
+			io.WriteString(stdin, "echo I am $(id -u) on $(tty)\nexit\n")
+		}
+		answered = answered || strings.Contains(line, "I am 0 on /dev/ttyS0")
+	}
+	if err := cmd.Wait(); err != nil || !answered {
+		t.Errorf("no root shell answered: %v\n%s", err, log.String())
+	}
+}
