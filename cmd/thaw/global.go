@@ -181,7 +181,7 @@ func cacheDir(c string) (dir string, ok bool) {
 	if dir, ok = strings.CutPrefix(c, "file://"); ok {
 		return dir, true
 	}
-	return c, strings.HasPrefix(c, "/") || strings.HasPrefix(c, "./") || strings.HasPrefix(c, "../") || c == "." || c == ".."
+	return c, !strings.Contains(c, "://")
 }
 
 // cacheName returns the URL that the cache calls itself.
