@@ -105,7 +105,10 @@ func Parse(s string) (Hash, error) {
 	n := a.Size()
 	switch {
 	case len(text) == base64.StdEncoding.EncodedLen(n):
-		_, err = base64.StdEncoding.Strict().Decode(h.digest[:], []byte(text))
+		var got int
+		if got, err = base64.StdEncoding.Strict().Decode(h.digest[:], []byte(text)); err == nil && got != n {
+			err = fmt.Errorf("a digest of %d bytes", got) // too little padding
+		}
 	case s[i] == '-':
 		err = fmt.Errorf("a digest of %d characters", len(text))
 	case len(text) == 2*n && text == strings.ToLower(text):

@@ -161,7 +161,18 @@ func (u *ui) draw(l *live) {
 	if s := time.Since(l.started).Seconds(); s > 0.5 {
 		text += fmt.Sprintf("  %s/s", inBytes(int64(float64(got)/s)))
 	}
-	fmt.Fprintf(u.out, "\r\x1b[K%-10s %s", l.name, text)
+	line := []rune(fmt.Sprintf("%-10s %s", l.name, text))
+	fmt.Fprintf(u.out, "\r\x1b[K%s", string(line[:min(len(line), u.width())]))
+}
+
+// width returns how much of a line the terminal shows.
+func (u *ui) width() int {
+	if f, ok := u.out.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 1 {
+			return w - 1
+		}
+	}
+	return 79
 }
 
 // finish ends the step that is going on.
