@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash"
 	"hash/crc32"
-	"hash/crc64"
 )
 
 // A checkID says how the content of a stream's blocks is checked; section
@@ -33,7 +32,7 @@ type checker struct {
 	id    checkID
 	skip  bool
 	crc   uint64
-	table *crc64.Table
+	table *crc64Tables
 	hash  hash.Hash // SHA-256, made when first needed
 	sum   []byte    // scratch
 }
@@ -46,7 +45,7 @@ func (c *checker) reset(id checkID, skip bool) error {
 	case checkNone, checkCRC32:
 	case checkCRC64:
 		if c.table == nil {
-			c.table = crc64.MakeTable(crc64.ECMA)
+			c.table = newCRC64Tables()
 		}
 	case checkSHA256:
 		if c.hash == nil {
@@ -69,7 +68,7 @@ func (c *checker) write(p []byte) {
 	case checkCRC32:
 		c.crc = uint64(crc32.Update(uint32(c.crc), crc32.IEEETable, p))
 	case checkCRC64:
-		c.crc = crc64.Update(c.crc, c.table, p)
+		c.crc = c.table.update(c.crc, p)
 	case checkSHA256:
 		c.hash.Write(p)
 	}

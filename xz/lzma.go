@@ -140,7 +140,7 @@ func (d *lzmaDecoder) decode(buf []byte, pos, limit, dict int) (int, stop) {
 	var (
 		rc       = d.rc
 		state    = d.state
-		posMask  = uint(1)<<d.props.pb - 1
+		posMask  = uint(1)<<(d.props.pb%8) - 1
 		litMask  = uint(1)<<(d.props.lp+8) - 1
 		litShift = d.props.lc
 		why      = atLimit
@@ -308,19 +308,15 @@ func nextState(state, to uint) uint {
 // than n, bytes that it has written are copied again. It may write up to 7
 // bytes more.
 func copyMatch(buf []byte, pos, dist, n int) {
-	dst, src := buf[pos:pos+n+copySlack-maxMatch], buf[pos-dist:]
+	dst := buf[pos : pos+n+15]
+	src := buf[pos-dist:][:len(dst)]
 	if dist < 16 {
 		for i := range dst[:n] {
 			dst[i] = src[i]
 		}
 		return
 	}
-	for {
-		*(*[16]byte)(dst) = *(*[16]byte)(src)
-		if n <= 16 {
-			return
-		}
-		n -= 16
-		dst, src = dst[16:], src[16:]
+	for i := 0; i <= len(dst)-16; i += 16 {
+		*(*[16]byte)(dst[i:]) = *(*[16]byte)(src[i:])
 	}
 }
