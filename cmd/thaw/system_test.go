@@ -55,6 +55,13 @@ func TestSystemImage(t *testing.T) {
 	testbed.Run(t, "debugfs", "-R", fmt.Sprintf("rdump / %s", root), fs)
 	checkStore(t, root, xz)
 
+	if !testing.Short() {
+		zstd := filepath.Join(dir, "zstd")
+		copyCache(t, xz, zstd, "zstd")
+		again, _ := system(t, zstd, "--jobs", "3")
+		testbed.Run(t, "cmp", img, filepath.Join(again, "vm.img"))
+	}
+
 	// Over HTTP the same image comes.
 	server := httptest.NewServer(http.FileServer(http.Dir(xz)))
 	defer server.Close()
@@ -62,6 +69,18 @@ func TestSystemImage(t *testing.T) {
 	testbed.Run(t, "cmp", img, filepath.Join(again, "vm.img"))
 	for _, f := range []string{"vm.kernel", "vm.initrd"} {
 		testbed.Run(t, "cmp", filepath.Join(dir, f), filepath.Join(again, f))
+	}
+}
+
+// copyCache lets real Nix write the system's closure in another compression.
+func copyCache(t *testing.T, from, to, compression string) {
+	t.Helper()
+	home := t.TempDir()
+	cmd := exec.Command(testbed.Tool(t, "nix"), "--extra-experimental-features", "nix-command", "copy", "--no-check-sigs",
+		"--from", "file://"+from, "--to", "file://"+to+"?compression="+compression, lines(t, testbed.Dir(t, "caches/lists/system.roots"))[0])
+	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_CACHE_HOME="+home, "NIX_STATE_DIR="+home, "NIX_LOCALSTATE_DIR="+home, "NIX_CONF_DIR="+home, "NIX_REMOTE=dummy://")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("nix copy: %v\n%s", err, out)
 	}
 }
 

@@ -185,8 +185,19 @@ func checkNAR(t *testing.T, file, path, cache string) {
 
 // A damaged object is refused, and replaced on request; a right one is kept.
 func TestUnpackDamaged(t *testing.T) {
+	p := newProgram(t)
+	unpackDamaged(t, p)
+	if os.Geteuid() == 0 {
+		p := newProgram(t)
+		p.become(t, 65534)
+		unpackDamaged(t, p)
+	}
+}
+
+func unpackDamaged(t *testing.T, p *program) {
+	t.Helper()
 	dir := repository(t, "testdata/caches/tiny/cache-xz")
-	p := newProgram(t, "--cache", dir, "--trusted-key", tinyKey)
+	p.args = []string{"--cache", dir, "--trusted-key", tinyKey}
 	paths := narinfoPaths(t, dir)
 	args := append([]string{"unpack", "--root", "root"}, paths...)
 	p.run(t, args...)
@@ -218,5 +229,33 @@ func TestUnpackDamaged(t *testing.T) {
 	}
 	if after := manifestOf(t, p.dir+"/root"); !slices.Equal(after, before) {
 		t.Error("the repaired store differs from the one that was unpacked")
+	}
+}
+
+// What is forged, and what nobody signed, is refused, but for the objects whose
+// content is their proof.
+func TestForgedAndUnsigned(t *testing.T) {
+	for _, cache := range []string{"small-forged", "small-unsigned"} {
+		dir := testbed.Dir(t, "caches/"+cache)
+		p := newProgram(t, "--cache", dir, "--trusted-key", testbedKey, "-q")
+		proven := 0
+		for _, path := range narinfoPaths(t, dir) {
+			o := p.try(t, "unpack", "--root", "root", path)
+			text, err := os.ReadFile(filepath.Join(dir, filepath.Base(path)[:32]+".narinfo"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Contains(text, []byte("\nCA: ")) {
+				if proven++; o.code != exitOK {
+					t.Errorf("%s: exit %d\n%s", path, o.code, o.stderr)
+				}
+			} else if o.code != exitIntegrity || strings.Count(o.stderr, "\n") != 2 || !strings.Contains(o.stderr, filepath.Base(path)[33:]) {
+				t.Errorf("%s: exit %d\n%s", path, o.code, o.stderr)
+			}
+		}
+		list, err := os.ReadDir(filepath.Join(p.dir, "root/nix/store"))
+		if err != nil || proven != 14 || len(list) != proven {
+			t.Errorf("%s: %d paths proven, %d unpacked, %v", cache, proven, len(list), err)
+		}
 	}
 }
