@@ -105,10 +105,11 @@ func Parse(s string) (Hash, error) {
 	n := a.Size()
 	switch {
 	case len(text) == base64.StdEncoding.EncodedLen(n):
-		var got int
-		if got, err = base64.StdEncoding.Strict().Decode(h.digest[:], []byte(text)); err == nil && got != n {
-			err = fmt.Errorf("a digest of %d bytes", got) // too little padding
+		var b []byte // with too little padding, one or two bytes too many
+		if b, err = base64.StdEncoding.Strict().DecodeString(text); err == nil && len(b) != n {
+			err = fmt.Errorf("a digest of %d bytes", len(b))
 		}
+		copy(h.digest[:], b)
 	case s[i] == '-':
 		err = fmt.Errorf("a digest of %d characters", len(text))
 	case len(text) == 2*n && text == strings.ToLower(text):

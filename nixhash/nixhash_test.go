@@ -40,7 +40,7 @@ func TestParseRefuses(t *testing.T) {
 		"", "sha256", "sha256:", "sha256-", "sha3:" + b32, b32, "sha256:" + b32[1:], "sha256:" + b32 + "0",
 		"sha256:e" + b32[1:], "sha256:z" + b32[1:], "sha256:2" + b32[1:], "sha256:" + strings.ToUpper(empty[2].base16), "sha256-" + empty[2].base16, "sha256-" + b32,
 		"sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFV=", "sha256:47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU=", "sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuF\n=",
-		"md5:000000000000000000000000", "sha256:" + strings.Repeat("0", 44), "md5:" + b32, "sha256:" + strings.Repeat("0", 1<<20),
+		"md5:000000000000000000000000", "sha256:" + strings.Repeat("0", 44), "sha512:" + strings.Repeat("0", 88), "md5:" + b32, "sha256:" + strings.Repeat("0", 1<<20),
 	} {
 		if h, err := Parse(s); err == nil || !h.IsZero() {
 			t.Errorf("%.80q is read as %v", s, h)
