@@ -48,6 +48,30 @@ func parseCA(s string) (ca contentAddress, err error) {
 	return ca, nil
 }
 
+// String returns the address as Nix writes it, the hash in base-32.
+func (ca contentAddress) String() string {
+	switch {
+	case ca.text:
+		return "text:" + ca.hash.Base32()
+	case ca.recursive:
+		return "fixed:r:" + ca.hash.Base32()
+	}
+	return "fixed:" + ca.hash.Base32()
+}
+
+// ContentAddress returns the CA field as Nix writes it, whatever its spelling
+// here, or "" unless [Open] found that the store path recomputes from it.
+func (i *Info) ContentAddress() string {
+	if !i.Trust.ByCA {
+		return ""
+	}
+	ca, err := parseCA(i.CA)
+	if err != nil {
+		return ""
+	}
+	return ca.String()
+}
+
 // verifyCA reports why the CA field does not prove the store path; nil where
 // there is no CA.
 func (i *Info) verifyCA() error {

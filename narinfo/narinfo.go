@@ -57,6 +57,7 @@ type Info struct {
 // Trust says why [Open] believed a narinfo.
 type Trust struct {
 	Keys    []string // names of the trusted keys with a good signature, sorted
+	Sigs    []string // the good signatures by these keys, KEYNAME:BASE64 with padding, sorted, each once
 	ByCA    bool     // the store path recomputes from the CA field
 	Warning string   // something odd that does not matter here, or ""
 }

@@ -3,15 +3,18 @@ package narinfo
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"thaw/internal/testbed"
+	"thaw/nixhash"
 )
 
 // testKey signs testdata/vectors/narinfo.
@@ -118,6 +121,81 @@ func TestUnsignedReasons(t *testing.T) {
 	// The right key among others, even others of the same name.
 	if _, err := Open([]byte(text), info.StorePath, keys(t, CacheNixosOrg, other, testKey)); err != nil {
 		t.Error(err)
+	}
+}
+
+// Only good signatures come through, in one spelling and order, whatever stands
+// beside them.
+func TestGoodSigs(t *testing.T) {
+	text := string(vector(t, "base.narinfo"))
+	before, good, ok := strings.Cut(text, "Sig: ")
+	good, after, _ := strings.Cut(good, "\n")
+	if !ok || !strings.HasSuffix(good, "=") {
+		t.Fatalf("the vector's signature is %q", good)
+	}
+	name, _, _ := strings.Cut(good, ":")
+	forged := name + ":" + strings.Repeat("A", 86) + "=="
+	nobody := "nobody-1:" + strings.Repeat("A", 86) + "=="
+	info, _ := Parse([]byte(text))
+	for _, sigs := range [][]string{
+		{good},
+		{forged, good, nobody},
+		{nobody, good, good, forged},
+		{strings.TrimRight(good, "=")},
+		{strings.TrimRight(good, "="), name, good},
+	} {
+		text := before + after
+		for _, s := range sigs {
+			text += "Sig: " + s + "\n"
+		}
+		info, err := Open([]byte(text), info.StorePath, keys(t, CacheNixosOrg, testKey))
+		if err != nil {
+			t.Errorf("%q: %v", sigs, err)
+			continue
+		}
+		if !slices.Equal(info.Trust.Sigs, []string{good}) || !slices.Equal(info.Trust.Keys, []string{name}) {
+			t.Errorf("of %q, %q are good, by %q", sigs, info.Trust.Sigs, info.Trust.Keys)
+		}
+	}
+}
+
+func TestContentAddress(t *testing.T) {
+	open := func(file, ca string) *Info {
+		text, err := os.ReadFile("../testdata/caches/tiny/cache-xz/" + file + ".narinfo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain, err := Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ca != "" {
+			text = bytes.Replace(text, []byte("CA: "+plain.CA), []byte("CA: "+ca), 1)
+		}
+		info, err := Open(text, plain.StorePath, keys(t, testKey))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	const (
+		flat = "fixed:sha256:0rcnqrrdvppl92i39a6njnzq1icsqcqc9ffsy080qg40w8d7kkxd"
+		text = "text:sha256:133sdcxmhx8f6k9rcjzj1jyw6ah7xm7a5n6r4p9vng38z37gibyc"
+	)
+	h, _ := nixhash.Parse(strings.TrimPrefix(flat, "fixed:"))
+	tests := []struct{ file, ca, want string }{
+		{"5m7hjqiixqw4sarn8ba78j4jpx83540k", "", flat},
+		{"5m7hjqiixqw4sarn8ba78j4jpx83540k", "fixed:" + h.Base16(), flat},
+		{"5m7hjqiixqw4sarn8ba78j4jpx83540k", "fixed:sha256:" + base64.StdEncoding.EncodeToString(h.Digest()), flat},
+		{"5m7hjqiixqw4sarn8ba78j4jpx83540k", "fixed:r:" + h.Base32(), ""}, // leads elsewhere
+		{"5m7hjqiixqw4sarn8ba78j4jpx83540k", "wat", ""},
+		{"3hgf5lblkk8llrawpqazyq5nhnkvrxqw", "", text},
+		{"46v79zj9kxjm2v8ak79kzk36vysi1a4a", "", ""}, // has none
+	}
+	for _, tt := range tests {
+		if got := open(tt.file, tt.ca).ContentAddress(); got != tt.want {
+			t.Errorf("%s with CA %q: %q, want %q", tt.file, tt.ca, got, tt.want)
+		}
 	}
 }
 
@@ -254,6 +332,9 @@ func TestGenuine(t *testing.T) {
 			signed++
 		case opened.Trust.ByCA:
 			byCA++
+		}
+		if err == nil && opened.Trust.ByCA && opened.ContentAddress() != info.CA {
+			t.Errorf("%s has the CA %q, in Nix's spelling %q", info.StorePath, info.CA, opened.ContentAddress())
 		}
 	}
 	if err := sc.Err(); err != nil {

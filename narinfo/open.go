@@ -118,7 +118,8 @@ func Open(text []byte, want storepath.Path, trusted Keys) (*Info, error) {
 	}
 	good, reason := info.verify(trusted)
 	caErr := info.verifyCA()
-	info.Trust.Keys = good
+	info.Trust.Sigs = good
+	info.Trust.Keys = signers(good)
 	info.Trust.ByCA = info.CA != "" && caErr == nil
 	if len(good) == 0 && !info.Trust.ByCA {
 		err := &UnsignedError{Path: info.StorePath, Present: info.keyNames(), Trusted: trusted.Names(), Reason: reason}
@@ -146,7 +147,8 @@ func OpenExempt(text []byte, want storepath.Path) (*Info, error) {
 	return info, nil
 }
 
-// verify returns the names of the trusted keys that signed, or why there are none.
+// verify returns the signatures by trusted keys, sorted and each once, or why
+// there are none.
 func (i *Info) verify(trusted Keys) (good []string, reason Untrusted) {
 	if len(i.Sigs) == 0 {
 		return nil, NoSignature
@@ -156,7 +158,7 @@ func (i *Info) verify(trusted Keys) (good []string, reason Untrusted) {
 	for _, s := range i.Sigs {
 		name, text, _ := strings.Cut(s, ":")
 		for _, k := range trusted {
-			if k.Name != name || slices.Contains(good, name) {
+			if k.Name != name {
 				continue
 			}
 			if prints == nil {
@@ -164,14 +166,26 @@ func (i *Info) verify(trusted Keys) (good []string, reason Untrusted) {
 			}
 			sig, err := decodeBase64(text)
 			if err == nil && len(sig) == ed25519.SignatureSize && slices.ContainsFunc(prints, func(p []byte) bool { return ed25519.Verify(k.Public, p, sig) }) {
-				good = append(good, name)
-			} else {
-				reason = BadSignature
+				good = append(good, name+":"+base64.StdEncoding.EncodeToString(sig))
+				break
 			}
+			reason = BadSignature
 		}
 	}
 	slices.Sort(good)
-	return good, reason
+	return slices.Compact(good), reason
+}
+
+// signers returns the names before the colons of good signatures, sorted and
+// each once.
+func signers(good []string) []string {
+	var names []string
+	for _, s := range good {
+		name, _, _ := strings.Cut(s, ":")
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Fingerprint returns the text that signatures cover, with the references
