@@ -10,16 +10,33 @@
 // the user comes later and loses. Some files that every package has are left
 // out.
 //
+// It differs from buildEnv on purpose:
+//
+//   - The places to link are a filter on the view of everything: a directory
+//     that one package has is one link there, too. Only directories above a
+//     place are never links.
+//   - All collisions are reported, not the first alone.
+//   - Store objects that are single files have no place in it, and are no error.
+//     Nor is a propagated file where a directory is, or a propagated package that
+//     is not in the image.
+//   - Links out of the image's store objects dangle, whatever the machine that
+//     builds the image has there. Two that lead to the same place are equal.
+//   - Directories that are links to themselves collide, rather than being
+//     descended until a path leads through too many links.
+//   - A list of what is propagated may have several lines, as for nix-env.
+//   - Nothing is ever in place of the store, at nix.
+//   - The executable init of a package is also sbin/init, if nothing else is.
+//
 // The view is derived from the entries of the image as they stream past
-// ([View.Note]), so nothing is read twice and nothing lies on disk.
+// ([View.Note]), so nothing lies on disk; an entry takes about 80 bytes of
+// memory. Only files that may be equal are read again.
 package fhs
 
 import (
 	"cmp"
 	"fmt"
 	"io/fs"
-	"maps"
-	"slices"
+	"strconv"
 	"strings"
 
 	"thaw/rootfs"
@@ -41,27 +58,30 @@ var DefaultLink = []string{"bin", "sbin", "lib", "etc", "share", "init"}
 // View collects what the view of some packages depends on.
 type View struct {
 	packages   []Package
-	link       []string // valid paths, or "." alone for everything
-	objects    objects
+	link       []string
+	objects    *objects
 	propagated map[string][]storepath.Path // by base name of who propagates
 }
 
 // New returns the view of the packages, restricted to what lies at or below the
-// paths in link ([DefaultLink]; "." for everything).
+// paths in link: valid ones, or "." for everything ([DefaultLink]). Of packages
+// that are equally good, the first in the list is linked to.
 func New(packages []Package, link []string) *View {
-	return &View{packages, link, objects{byBase: map[string]*node{}}, map[string][]storepath.Path{}}
+	return &View{packages, link, newObjects(), map[string][]storepath.Path{}}
 }
 
-// Note takes an entry of the image, in the order of the image.
+// Note takes an entry of the image. Parents come first; the entries of a
+// directory should come sorted, as they do in a Nix archive.
 func (v *View) Note(e rootfs.Entry) { v.objects.note(&e) }
 
 // PropagatesFile is where, in a store object, the packages are listed that a
 // user of it gets too.
 const PropagatesFile = "nix-support/propagated-user-env-packages"
 
-// Propagates takes the content of the [PropagatesFile] of an object.
+// Propagates takes the content of the [PropagatesFile] of an object, which is
+// noted as well. What is no store path in it is passed over.
 func (v *View) Propagates(p storepath.Path, content []byte) {
-	for _, f := range strings.Fields(string(content)) {
+	for f := range strings.FieldsSeq(string(content)) {
 		if q, err := storepath.Parse(f); err == nil {
 			v.propagated[p.Base()] = append(v.propagated[p.Base()], q)
 		}
@@ -72,13 +92,19 @@ func (v *View) Propagates(p storepath.Path, content []byte) {
 // object and the path in it that it leads to, "." for the object itself. ok is
 // false for what is not in the image's store.
 func (v *View) Resolve(path string) (object storepath.Path, rel string, mode fs.FileMode, ok bool) {
-	n, real := v.objects.resolve(path)
-	if n == nil {
+	f := v.objects.walk(v.objects.root, path, 0)
+	if f.node == nil {
 		return object, "", 0, false
 	}
-	base, rel, _ := strings.Cut(strings.TrimPrefix(real, storepath.Dir+"/"), "/")
+	base, rel := v.split(f.node)
 	object, err := storepath.ParseBase(base)
-	return object, cmp.Or(rel, "."), n.mode, err == nil
+	return object, rel, f.node.mode, err == nil
+}
+
+// split returns the base name of the object that n is in, and its path there.
+func (v *View) split(n *node) (base, rel string) {
+	base, rel, _ = strings.Cut(n.below(v.objects.store), "/")
+	return base, cmp.Or(rel, ".")
 }
 
 // Collision is two different files at one place.
@@ -88,10 +114,20 @@ type Collision struct {
 }
 
 func (c Collision) String() string {
-	return fmt.Sprintf("%s comes from both %s and %s", c.Path, c.First.Base(), c.Second.Base())
+	return fmt.Sprintf("%s comes from both %s and %s", printable(c.Path), c.First.Base(), c.Second.Base())
 }
 
-// CollisionError lists all collisions of a view, sorted by path.
+// printable returns a path as it is if nothing in it can deceive a terminal, and
+// quoted otherwise.
+func printable(path string) string {
+	if q := strconv.Quote(path); q[1:len(q)-1] != path {
+		return q
+	}
+	return path
+}
+
+// CollisionError lists all collisions of a view, sorted by path and then in the
+// order of the packages.
 type CollisionError []Collision
 
 func (e CollisionError) Error() string {
@@ -112,31 +148,22 @@ type SameFunc func(pairs [][2]string) ([]bool, error)
 
 // Merge returns the directories and links of the view, parents first and sorted;
 // modes are set, times and owners are not. Collisions are a [CollisionError].
+// same is not called where no two files are in doubt.
 func (v *View) Merge(same SameFunc) ([]rootfs.Entry, error) {
-	m := merge{view: v, at: map[string]place{"": {dir: true}}}
-	for _, l := range v.link {
-		for dir, _ := rootfs.Split(l); dir != "."; dir, _ = rootfs.Split(dir) {
-			m.at[dir] = place{dir: true}
-		}
+	m := merge{View: v, at: map[string]*place{}}
+	m.chosen()
+	if m.err != nil {
+		return nil, m.err
 	}
-	m.packages()
-	if err := m.compare(same); err != nil {
+	switch collisions, err := m.collided(same); {
+	case err != nil:
 		return nil, err
-	}
-	if len(m.collisions) > 0 {
-		slices.SortStableFunc(m.collisions, func(a, b Collision) int { return strings.Compare(a.Path, b.Path) })
-		return nil, CollisionError(slices.CompactFunc(m.collisions, func(a, b Collision) bool { return a == b }))
+	case len(collisions) > 0:
+		return nil, collisions
 	}
 	m.provideInit()
-	var out []rootfs.Entry
-	for _, rel := range slices.Sorted(maps.Keys(m.at)) {
-		switch p := m.at[rel]; {
-		case rel == "":
-		case !p.dir:
-			out = append(out, rootfs.Link(rel, p.target))
-		case m.linked(rel) || m.needed(rel):
-			out = append(out, rootfs.Dir(rel, 0o755))
-		}
+	if m.err != nil {
+		return nil, m.err
 	}
-	return out, nil
+	return m.entries(), nil
 }

@@ -2,6 +2,7 @@ package fhs
 
 import (
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -9,143 +10,209 @@ import (
 	"thaw/storepath"
 )
 
-// node is one file of a store object, about 100 bytes besides its name.
+// node is one file of the store, or a directory above it: 48 bytes besides its
+// name and the pointer to it.
 type node struct {
-	name     string
-	mode     fs.FileMode
-	size     int64
-	target   string
+	name   string
+	parent *node // the root's is the root
+	mode   fs.FileMode
+	size   int64 // of a regular file
+	more   *more // of a directory or link, never nil there
+}
+
+// more is what only few nodes have.
+type more struct {
 	children []*node // of a directory, sorted by name
+	target   string  // of a link
+}
+
+func (n *node) isDir() bool  { return n != nil && n.mode.IsDir() }
+func (n *node) isLink() bool { return n.mode.Type() == fs.ModeSymlink }
+
+// find returns where the child of a directory is, or would be.
+func (n *node) find(name string) (int, bool) {
+	return slices.BinarySearchFunc(n.more.children, name, func(c *node, name string) int { return strings.Compare(c.name, name) })
 }
 
 func (n *node) child(name string) *node {
-	i, ok := slices.BinarySearchFunc(n.children, name, func(c *node, name string) int { return strings.Compare(c.name, name) })
-	if !ok {
-		return nil
+	if i, ok := n.find(name); ok {
+		return n.more.children[i]
 	}
-	return n.children[i]
+	return nil
 }
 
-// objects is what is known of the files of the store objects of an image.
+// below returns the path from the directory top, which is above n, to n.
+func (n *node) below(top *node) string {
+	var names []string
+	for ; n != top; n = n.parent {
+		names = append(names, n.name)
+	}
+	slices.Reverse(names)
+	return strings.Join(names, "/")
+}
+
+// objects is what is known of the files of the store objects of an image. An
+// entry costs about 65 bytes and its name, whatever the length of its path; a
+// directory or link another 48, and its target.
 type objects struct {
-	byBase map[string]*node
-	dir    *node  // where the last entry was noted
-	path   string // of dir, below the store
+	root, store *node
+	texts       texts
+	dir         *node  // where the last entry was noted
+	path        string // of dir, below the store
 }
 
-// note remembers an entry below the store.
+func newObjects() *objects {
+	root := &node{mode: fs.ModeDir, more: &more{}}
+	root.parent = root
+	o := &objects{root: root, store: root}
+	for name := range strings.SplitSeq(storepath.Dir[1:], "/") {
+		n := &node{name: name, parent: o.store, mode: fs.ModeDir, more: &more{}}
+		o.store.more.children = []*node{n}
+		o.store = n
+	}
+	return o
+}
+
+// inObject reports whether n is a store object or in one.
+func (o *objects) inObject(n *node) bool {
+	for outside := o.store; n != outside; outside = outside.parent {
+		if outside == o.root {
+			return true
+		}
+	}
+	return false
+}
+
+// pathOf returns the absolute path of n, which has no links in it.
+func (o *objects) pathOf(n *node) string { return "/" + n.below(o.root) }
+
+// note remembers an entry below the store. It takes little time where the
+// entries of a directory come sorted, as in a Nix archive.
 func (o *objects) note(e *rootfs.Entry) {
 	rel, ok := strings.CutPrefix(e.Path, storepath.Dir[1:]+"/")
 	if !ok {
 		return
 	}
-	n := &node{mode: e.Mode, size: e.Size, target: e.Target}
 	dir, name := rootfs.Split(rel)
-	n.name = strings.Clone(name)
-	if dir == "." {
-		o.byBase[n.name] = n
-		return
-	}
 	parent := o.parent(dir)
-	if i, there := slices.BinarySearchFunc(parent.children, n.name, func(c *node, name string) int { return strings.Compare(c.name, name) }); !there {
-		parent.children = slices.Insert(parent.children, i, n)
+	if !parent.isDir() {
+		return // rootfs.Check refuses it
 	}
+	i, there := parent.find(name)
+	if there {
+		return // likewise
+	}
+	n := &node{name: o.texts.keep(name), parent: parent, mode: e.Mode, size: e.Size}
+	switch {
+	case n.isDir():
+		n.more = &more{}
+	case n.isLink():
+		n.more = &more{target: o.texts.keep(e.Target)}
+	}
+	parent.more.children = slices.Insert(parent.more.children, i, n)
 }
 
-// parent finds the directory that was noted at rel. Entries of one directory
-// mostly follow each other.
+// parent finds the directory that was noted at rel, below the store. Entries of
+// one directory mostly follow each other.
 func (o *objects) parent(rel string) *node {
+	if rel == "." {
+		return o.store
+	}
 	if o.dir == nil || o.path != rel {
-		base, rest, _ := strings.Cut(rel, "/")
-		n := o.byBase[base]
-		for rest != "" && n != nil {
-			var name string
-			name, rest, _ = strings.Cut(rest, "/")
+		n := o.store
+		for name := range strings.SplitSeq(rel, "/") {
+			if !n.isDir() {
+				return nil
+			}
 			n = n.child(name)
 		}
-		if n == nil {
-			n = &node{} // for an entry without a parent, which rootfs.Check refuses
-		}
-		o.dir, o.path = n, strings.Clone(rel)
+		o.dir, o.path = n, rel
 	}
 	return o.dir
+}
+
+// texts keeps copies of short strings together, so that none has memory of its
+// own or keeps a longer one alive.
+type texts struct{ block strings.Builder }
+
+const textBlock = 16 << 10 // bytes
+
+func (t *texts) keep(s string) string {
+	if t.block.Cap()-t.block.Len() < len(s) {
+		t.block = strings.Builder{}
+		t.block.Grow(max(textBlock, len(s)))
+	}
+	start := t.block.Len()
+	t.block.WriteString(s)
+	return t.block.String()[start:]
 }
 
 // maxLinks is how many symbolic links one path may lead through, as in Linux.
 const maxLinks = 40
 
-// resolve follows all links of an absolute path and returns what it leads to, by
-// a path without links. It returns nil for what does not exist, or lies outside
-// the store objects of the image.
-func (o *objects) resolve(path string) (*node, string) {
-	var (
-		at    []*node // from the object down to where we are
-		names []string
-		links int
-		rest  = path
-	)
-	for {
-		if strings.HasPrefix(rest, "/") {
-			inStore, ok := strings.CutPrefix(rest, storepath.Dir+"/")
-			if !ok {
-				return nil, ""
-			}
-			base, more, _ := strings.Cut(strings.TrimLeft(inStore, "/"), "/")
-			n := o.byBase[base] // none for "", "." and ".."
-			if n == nil {
-				return nil, ""
-			}
-			at, names, rest = append(at[:0], n), append(names[:0], base), more
-		} else {
-			var name string
-			name, rest, _ = strings.Cut(rest, "/")
-			switch name {
-			case "", ".":
-			case "..":
-				if len(at) == 1 {
-					rest = storepath.Dir + "/" + strings.TrimLeft(rest, "/")
-					continue
-				}
-				at, names = at[:len(at)-1], names[:len(names)-1]
-			default:
-				n := at[len(at)-1].child(name)
-				if n == nil {
-					return nil, ""
-				}
-				at, names = append(at, n), append(names, name)
-			}
-		}
-		if n := at[len(at)-1]; n.mode.Type() == fs.ModeSymlink {
-			if links++; links > maxLinks {
-				return nil, ""
-			}
-			at, names = at[:len(at)-1], names[:len(names)-1]
-			if len(at) == 0 && !strings.HasPrefix(n.target, "/") {
-				// The object itself is a link: its target starts from the store.
-				rest = storepath.Dir + "/" + n.target + "/" + rest
-			} else {
-				rest = n.target + "/" + rest
-			}
-			continue
-		}
-		if rest == "" {
-			return at[len(at)-1], storepath.Dir + "/" + strings.Join(names, "/")
-		}
-		if at[len(at)-1].mode.Type() != fs.ModeDir && strings.Trim(rest, "/") != "" {
-			return nil, ""
-		}
-	}
+// found is what a path leads to.
+type found struct {
+	node  *node  // nil for what does not exist, or is not in a store object
+	lost  string // for such: where it would be; "" for what leads nowhere
+	links int    // how many links the path leads through
+	cost  int    // bytes of their targets
 }
 
-// lookup returns what is at an absolute path in the store, following links on
-// the way but not at the end.
-func (o *objects) lookup(path string) *node {
-	dir, name := rootfs.Split(path)
-	if dir == storepath.Dir {
-		return o.byBase[name]
+// walk follows a path, and the links on the way and at its end, as Linux does,
+// from the directory at, to which a path led through so many links before.
+func (o *objects) walk(at *node, text string, links int) found {
+	f := found{links: links}
+	var few [4]string
+	todo := few[:0] // what remains of the path and of targets, the next one last
+	if !begin(&at, &todo, o.root, text) {
+		return f
 	}
-	if d, _ := o.resolve(dir); d != nil {
-		return d.child(name)
+	for len(todo) > 0 {
+		last := len(todo) - 1
+		name, rest, slash := strings.Cut(todo[last], "/")
+		if slash {
+			todo[last] = rest // even an empty one: only a directory has a slash behind it
+		} else {
+			todo = todo[:last]
+		}
+		var next *node
+		switch {
+		case !at.isDir():
+		case name == "" || name == ".":
+			next = at
+		case name == "..":
+			next = at.parent
+		default:
+			next = at.child(name)
+		}
+		switch {
+		case next == nil:
+			slices.Reverse(todo)
+			f.lost = path.Join(o.pathOf(at), name, strings.Join(todo, "/"))
+			return f
+		case next.isLink():
+			f.links++
+			f.cost += len(next.more.target)
+			if f.links > maxLinks || !begin(&at, &todo, o.root, next.more.target) {
+				return f
+			}
+		default:
+			at = next
+		}
 	}
-	return nil
+	if o.inObject(at) {
+		f.node = at
+	} else {
+		f.lost = o.pathOf(at)
+	}
+	return f
+}
+
+// begin adds text to what is to be walked. An empty one leads nowhere.
+func begin(at **node, todo *[]string, root *node, text string) bool {
+	if strings.HasPrefix(text, "/") {
+		*at = root
+	}
+	*todo = append(*todo, text)
+	return text != ""
 }
