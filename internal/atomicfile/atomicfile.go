@@ -55,7 +55,7 @@ func create(dir, name string, perm fs.FileMode) (*File, error) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, &fs.PathError{Op: "create", Path: filepath.Join(dir, name), Err: errors.Unwrap(err)}
 		}
 		// A file system without locks costs only the removal of orphans.
 		_ = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
