@@ -34,6 +34,9 @@ var layers = map[string][]string{
 	"image/ext4":    {"rootfs"},
 	"image/tarball": {"rootfs"},
 
+	// A server for tests, of narinfos and NARs that are wrong on purpose.
+	"internal/faultserver": {"narinfo", "nixhash", "storepath"},
+
 	// 2: where it comes from.
 	"closure":     {"narinfo", "storepath"},
 	"substituter": {"narinfo", "storepath", "nixhash", "internal/atomicfile", "internal/decompress", "internal/keylock"},
