@@ -24,10 +24,10 @@
 //
 // # Bounds
 //
-// All input is taken as hostile. A Reader needs about 200 KiB and at most
-// twice the dictionary, and the dictionary is bounded by [Config.MaxDict];
-// where MaxSize or the header gives a smaller size, not more than that.
-// Output is bounded by [Config.MaxSize]. Either bound is an error before it
+// All input is taken as hostile. A Reader needs about 200 KiB, the dictionary
+// and 2 MiB; less if the output is smaller. Memory is taken as output comes, or
+// at once where the caller has stated the size. The dictionary is bounded by
+// [Config.MaxDict]. Output is bounded by [Config.MaxSize]. Either bound is an error before it
 // is an allocation. An input that is cut off ends in [io.ErrUnexpectedEOF],
 // one that is damaged in a [FormatError]. What was read before an error comes
 // first, but only a Reader that has reached [io.EOF] has verified it: a check

@@ -132,21 +132,25 @@ const (
 	atBadDistance
 )
 
-// decode decodes symbols to buf[pos:] while pos is below limit, and returns
-// the new pos. buf[:pos] is what was decoded before; distances reach back up
-// to dict bytes in it. buf is longer than limit by copySlack at least; behind
-// the new pos it may be overwritten.
-func (d *lzmaDecoder) decode(buf []byte, pos, limit, dict int) (int, stop) {
+// decode decodes symbols to w while w.pos is below limit. The window's memory
+// must be longer than limit by copySlack; what lies behind the new pos may be
+// overwritten.
+func (d *lzmaDecoder) decode(w *window, limit int) stop {
 	var (
 		rc       = d.rc
 		state    = d.state
+		buf      = w.buf
+		pos      = w.pos
+		base     = w.base
+		dict     = w.dict
 		posMask  = uint(1)<<(d.props.pb%8) - 1
-		litMask  = uint(1)<<(d.props.lp+8) - 1
-		litShift = d.props.lc
+		litMask  = uint(1)<<(d.props.lp%8) - 1
+		litShift = d.props.lc % 8
+		prev     = uint(w.last())
 		why      = atLimit
 	)
 	for pos < limit {
-		posState := uint(pos) & posMask
+		posState := uint(pos-base) & posMask
 		p := &d.match[(state<<maxPosBits+posState)&0xff]
 		rc = rc.normalize(&d.input)
 		bound := rc.bound(p)
@@ -154,18 +158,18 @@ func (d *lzmaDecoder) decode(buf []byte, pos, limit, dict int) (int, stop) {
 			rc = rc.zero(p, bound)
 			// A literal: the high bits of the previous byte and the low bits
 			// of the position choose the probabilities.
-			context := uint(pos) << 8
-			if pos > 0 {
-				context += uint(buf[pos-1])
-			}
-			probs := &d.literal[context&litMask<<litShift>>8%(1<<maxLitBits)]
-			var sym uint
+			context := uint(pos-base)&litMask<<litShift + prev>>(8-litShift)
+			probs := &d.literal[context%(1<<maxLitBits)]
 			if state < 7 {
-				sym, rc = rc.tree8(&d.input, (*[2 << 8]prob)(probs[:]))
+				prev, rc = rc.tree8(&d.input, (*[2 << 8]prob)(probs[:]))
 			} else {
-				sym, rc = rc.matched(&d.input, probs, buf[pos-1-int(d.rep[0])])
+				from := pos - 1 - int(d.rep[0])
+				if from < 0 {
+					from += w.wrap
+				}
+				prev, rc = rc.matched(&d.input, probs, buf[from])
 			}
-			buf[pos] = byte(sym)
+			buf[pos] = byte(prev)
 			pos++
 			state = uint(afterLiteral[state&0xf])
 			continue
@@ -193,11 +197,17 @@ func (d *lzmaDecoder) decode(buf []byte, pos, limit, dict int) (int, stop) {
 					// A short repeat: one byte.
 					rc = rc.zero(p, bound)
 					rep := int(d.rep[0])
-					if rep >= pos || rep >= dict {
+					if rep >= pos-base || rep >= dict {
 						why = atBadDistance
 						break
 					}
-					buf[pos] = buf[pos-1-rep]
+					from := pos - 1 - rep
+					if from < 0 {
+						from += w.wrap
+					}
+					b := buf[from]
+					buf[pos] = b
+					prev = uint(b)
 					pos++
 					state = nextState(state, 9)
 					continue
@@ -256,16 +266,25 @@ func (d *lzmaDecoder) decode(buf []byte, pos, limit, dict int) (int, stop) {
 		}
 		n += minMatch
 		rep := int(d.rep[0])
-		if rep >= pos || rep >= dict {
+		if rep >= pos-base || rep >= dict {
 			why = atBadDistance
 			break
 		}
-		copyMatch(buf, pos, rep+1, int(n))
+		from := pos - 1 - rep
+		if from >= 0 {
+			copyMatch(buf, pos, from, int(n))
+		} else if from += w.wrap; from+int(n) <= w.wrap {
+			copyMatch(buf, pos, from, int(n))
+		} else {
+			copyAround(buf, pos, from, int(n), w.wrap)
+		}
 		pos += int(n)
+		prev = uint(buf[pos-1])
 	}
 	d.rc = rc
 	d.state = state
-	return pos, why
+	w.pos = pos
+	return why
 }
 
 // repeat decodes which of the older distances is repeated, and makes it the
@@ -304,13 +323,12 @@ func nextState(state, to uint) uint {
 	}
 }
 
-// copyMatch copies n bytes to buf[pos:] from dist bytes before. If dist is less
-// than n, bytes that it has written are copied again. It may write up to 7
-// bytes more.
-func copyMatch(buf []byte, pos, dist, n int) {
+// copyMatch copies n bytes to buf[pos:] from buf[from:]. Bytes that it has
+// written may be copied again. It may read and write up to 15 bytes more.
+func copyMatch(buf []byte, pos, from, n int) {
 	dst := buf[pos : pos+n+15]
-	src := buf[pos-dist:][:len(dst)]
-	if dist < 16 {
+	src := buf[from:][:len(dst)]
+	if uint(pos-from) < 16 {
 		for i := range dst[:n] {
 			dst[i] = src[i]
 		}
@@ -318,5 +336,16 @@ func copyMatch(buf []byte, pos, dist, n int) {
 	}
 	for i := 0; i <= len(dst)-16; i += 16 {
 		*(*[16]byte)(dst[i:]) = *(*[16]byte)(src[i:])
+	}
+}
+
+// copyAround copies n bytes to buf[pos:] from buf[from:wrap] and, after that,
+// from buf[0:].
+func copyAround(buf []byte, pos, from, n, wrap int) {
+	for i := range n {
+		buf[pos+i] = buf[from]
+		if from++; from == wrap {
+			from = 0
+		}
 	}
 }

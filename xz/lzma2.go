@@ -42,7 +42,7 @@ func (d *lzma2Decoder) next(src *source, limit limit) ([]byte, error) {
 	}
 	if control >= chunkDict || control == chunkPlainReset {
 		d.needDict, d.needProps = false, true
-		d.window.start = d.window.pos
+		d.window.resetDict()
 	}
 	switch {
 	case d.needDict:

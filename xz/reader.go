@@ -26,7 +26,7 @@ type Config struct {
 	MaxSize int64
 
 	// MaxDict is the largest dictionary in bytes; input that wants more is
-	// [ErrDict]. A Reader takes at most twice as much memory, and no more
+	// [ErrDict]. A Reader takes that much memory and 2 MiB, and no more
 	// than its output has. 0 means 64 MiB, enough for all presets of xz.
 	MaxDict int64
 

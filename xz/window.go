@@ -1,14 +1,16 @@
 package xz
 
-// A window holds the output that matches may refer to. It is linear: output
-// is appended, and when the memory is full the last dictionary's worth of it
-// moves to the front. That is rare, and decode has no edge to look after.
+// A window holds the output that matches may refer to. Output is appended;
+// when the memory is full, it begins at the front again, where what it
+// overwrites is out of a distance's reach. That happens between two calls of
+// decode only, so each piece of output is in one piece.
 type window struct {
-	buf   []byte
-	start int // where the dictionary was reset; nothing before is referred to
-	pos   int // end of the output
-	dict  int // the dictionary's size: how far back a distance may reach
-	hint  int // how much output is expected; 0 if that is not known
+	buf  []byte
+	pos  int // end of the output
+	base int // pos-base is how much output there is since the dictionary's reset
+	wrap int // where the output ended when it last began at the front again
+	dict int // the dictionary's size: how far back a distance may reach
+	hint int // how much output is expected; 0 if that is not known
 }
 
 const (
@@ -19,29 +21,30 @@ const (
 // reset empties the window for a dictionary of dict bytes and output of about
 // hint bytes. It keeps the memory.
 func (w *window) reset(dict, hint int64) {
-	w.start, w.pos = 0, 0
-	w.dict = int(max(dict, minDict))
-	w.hint = int(max(0, min(hint, 2*dict)))
+	*w = window{buf: w.buf, dict: int(max(dict, minDict))}
+	w.hint = int(max(0, min(hint, dict+maxChunk)))
 }
 
+// resetDict forgets the output so far.
+func (w *window) resetDict() { w.base = w.pos }
+
 // reserve makes room for n ≤ maxChunk more bytes. All output must have been
-// taken, because it may move. The low bits of the position in the dictionary,
-// on which decoding depends, stay as they are.
+// taken, because it may move.
 func (w *window) reserve(n int) {
-	if w.pos+n+copySlack <= len(w.buf) {
+	need := w.pos + n + copySlack
+	if need <= len(w.buf) {
 		return
 	}
-	const align = 1 << maxPosBits
-	full := w.dict + max(w.dict, maxChunk) + align + copySlack
-	if have := w.pos - w.start; w.pos+n+copySlack > full && have > w.dict {
-		keep := w.dict + (have-w.dict)%align
-		copy(w.buf, w.buf[w.pos-keep:w.pos])
-		w.start, w.pos = 0, keep
+	// What decode may write, up to copySlack beyond its output, and what it
+	// may still read, a dictionary before that, must not meet.
+	full := w.dict + maxChunk + 2*copySlack
+	if need > full {
+		w.wrap = w.pos
+		w.base -= w.pos
+		w.pos = 0
+		return
 	}
-	if need := w.pos + n + copySlack; need > len(w.buf) {
-		size := max(need, min(full, max(4*len(w.buf), w.hint+copySlack)))
-		w.grow(size)
-	}
+	w.grow(max(need, min(full, max(4*len(w.buf), w.hint+copySlack))))
 }
 
 // grow moves the output to memory of size bytes.
@@ -49,6 +52,17 @@ func (w *window) grow(size int) {
 	buf := make([]byte, size)
 	copy(buf, w.buf[:w.pos])
 	w.buf = buf
+}
+
+// last is the last byte of the output, 0 at its beginning.
+func (w *window) last() byte {
+	switch {
+	case w.pos == w.base:
+		return 0
+	case w.pos == 0:
+		return w.buf[w.wrap-1]
+	}
+	return w.buf[w.pos-1]
 }
 
 // expandStep is how many bytes are decoded between chances for the Go runtime
@@ -61,9 +75,7 @@ const expandStep = 1 << 15
 func (w *window) expand(d *lzmaDecoder, n int) stop {
 	why := atLimit
 	for end := w.pos + n; w.pos < end && why == atLimit; {
-		at := w.pos - w.start
-		at, why = d.decode(w.buf[w.start:], at, at+min(end-w.pos, expandStep), w.dict)
-		w.pos = w.start + at
+		why = d.decode(w, min(end, w.pos+expandStep))
 	}
 	return why
 }
