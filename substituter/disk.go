@@ -5,11 +5,16 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"thaw/internal/atomicfile"
 	"thaw/internal/keylock"
@@ -25,6 +30,8 @@ import (
 //	nar/NARHASH.nar         plain, named by its own hash
 //	unsigned/CACHE/HASH.narinfo
 //
+//	nar/NARHASH.part        what has come of a NAR's file; see spool
+//
 // A narinfo is written after its NAR, and both by renaming: what is there is
 // whole. Each NAR is verified again whenever it is read, so a damaged one is
 // fetched anew. A narinfo is held against the keys of this run, so changing
@@ -32,25 +39,29 @@ import (
 // signatures lie apart, by cache, and are used only while that cache still
 // needs none.
 //
-// Several processes may share the directory.
+// Several processes may share the directory: each NAR is fetched by one of them.
 type Disk struct {
-	Dir    string
-	Next   *List
-	Keys   narinfo.Keys
-	Events *Events // may be nil
+	Dir     string
+	Next    *List
+	Keys    narinfo.Keys
+	Offline bool    // nothing is fetched; Next only says which caches are exempt
+	Events  *Events // may be nil
 
-	slots chan struct{} // one for each NAR that is being decoded
-	locks keylock.Set   // by NarHash
-	mu    sync.Mutex
-	done  map[string]bool // NarHashes verified and base names noted in this run
+	slots  chan struct{}       // one for each NAR that is being decoded
+	follow chan struct{}       // the same for those that are decoded while they arrive
+	flight *semaphore.Weighted // bytes of files that arrive
+	locks  keylock.Set         // by NarHash
+	mu     sync.Mutex
+	done   map[string]bool // NarHashes verified and base names noted in this run
 }
 
 // OpenDisk opens or makes the cache in dir. At most jobs NARs are decoded at a
 // time. What processes that died have left unfinished is removed.
 func OpenDisk(dir string, next *List, keys narinfo.Keys, jobs int, events *Events) (*Disk, error) {
-	d := &Disk{Dir: dir, Next: next, Keys: keys, Events: events, slots: make(chan struct{}, jobs), done: map[string]bool{}}
-	if d.Events == nil {
-		d.Events = &Events{}
+	d := &Disk{
+		Dir: dir, Next: next, Keys: keys, Events: events,
+		slots: make(chan struct{}, jobs), follow: make(chan struct{}, followers), flight: semaphore.NewWeighted(inFlight),
+		done: map[string]bool{},
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "nar"), 0o755); err != nil {
 		return nil, err
@@ -59,6 +70,9 @@ func OpenDisk(dir string, next *List, keys narinfo.Keys, jobs int, events *Event
 		if err := atomicfile.RemoveOrphans(sub, ""); err != nil {
 			return nil, err
 		}
+	}
+	if err := d.sweep(); err != nil {
+		return nil, err
 	}
 	about := filepath.Join(dir, "nix-cache-info")
 	if _, err := os.Stat(about); errors.Is(err, fs.ErrNotExist) {
@@ -96,7 +110,7 @@ func (d *Disk) Info(ctx context.Context, p storepath.Path) (*narinfo.Info, error
 			return info, nil
 		}
 	}
-	for _, c := range d.Next.Caches {
+	for _, c := range d.caches() {
 		if !c.Exempt {
 			continue
 		}
@@ -107,7 +121,39 @@ func (d *Disk) Info(ctx context.Context, p storepath.Path) (*narinfo.Info, error
 			}
 		}
 	}
+	if d.offline() {
+		return nil, &Error{Object: "narinfo of " + p.Name(), URL: "file://" + d.Dir, Kind: NotFound, Err: fmt.Errorf("%s is not in the local cache, and --offline forbids to fetch it", p)}
+	}
 	return d.Next.Info(ctx, p)
+}
+
+// sweep removes the rests of downloads that are of no use.
+func (d *Disk) sweep() error {
+	rests, err := filepath.Glob(filepath.Join(d.Dir, "nar", "*"+partSuffix))
+	if err != nil {
+		return err
+	}
+	for _, path := range rests {
+		if err := sweep(path, strings.TrimSuffix(path, partSuffix)+".nar", time.Now()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// part returns where the NAR's file arrives.
+func (d *Disk) part(info *narinfo.Info) string {
+	return filepath.Join(d.Dir, "nar", info.NarHash.Digest32()+partSuffix)
+}
+
+func (d *Disk) offline() bool { return d.Offline || d.Next == nil }
+
+// caches returns the caches of the run, which may be none.
+func (d *Disk) caches() []*Remote {
+	if d.Next == nil {
+		return nil
+	}
+	return d.Next.Caches
 }
 
 // unsigned returns where the narinfos of an exempt cache lie.
@@ -156,19 +202,6 @@ func (c *cached) Read(p []byte) (int, error) {
 
 func (c *cached) Close() error { return c.file.Close() }
 
-// withContext ends reading with its context.
-type withContext struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (w *withContext) Read(p []byte) (int, error) {
-	if w.ctx.Err() != nil {
-		return 0, context.Cause(w.ctx)
-	}
-	return w.r.Read(p)
-}
-
 // Ensure makes sure that the object is there and right: a NAR that lies there is
 // verified once a run, what is missing or wrong is fetched.
 func (d *Disk) Ensure(ctx context.Context, info *narinfo.Info) error {
@@ -204,6 +237,16 @@ func (d *Disk) ensureNAR(ctx context.Context, info *narinfo.Info) error {
 			return context.Cause(ctx)
 		}
 		d.Events.warn("%s: %v; fetching it again", d.nar(info), err)
+		if err := os.Remove(d.nar(info)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if info.Source == diskSource {
+		again, err := d.again(ctx, info)
+		if err != nil {
+			return err
+		}
+		info = again
 	}
 	return d.fetch(ctx, info)
 }
@@ -245,47 +288,17 @@ func (d *Disk) verify(ctx context.Context, info *narinfo.Info) error {
 	return err
 }
 
-// fetch stores the NAR of an object.
-func (d *Disk) fetch(ctx context.Context, info *narinfo.Info) error {
-	if info.Source == diskSource {
-		again, err := d.Next.Info(ctx, info.StorePath)
-		if err != nil {
-			return err
-		}
-		if !equalContent(again, info) {
-			return &Error{Object: "NAR of " + info.StorePath.Name(), URL: again.Source, Kind: NotFound,
-				Err: errors.New("the copy in the local cache is damaged, and this cache now has other content for the path")}
-		}
-		info = again
+// again asks the caches for an object whose copy here is gone or damaged.
+func (d *Disk) again(ctx context.Context, info *narinfo.Info) (*narinfo.Info, error) {
+	if d.offline() {
+		return nil, &Error{Object: nameOf(info), URL: "file://" + d.nar(info), Kind: NotFound, Err: errors.New("the copy in the local cache is damaged, and --offline forbids to fetch it again")}
 	}
-	f, err := atomicfile.CreateNew(d.nar(info), 0o644)
-	if err != nil {
-		return err
+	again, err := d.Next.Info(ctx, info.StorePath)
+	if err == nil && !equalContent(again, info) {
+		err = &Error{Object: nameOf(info), URL: again.Source, Kind: NotFound,
+			Err: errors.New("the copy in the local cache is damaged, and this cache now has other content for the path")}
 	}
-	defer f.Abort()
-	err = d.Next.Fetch(ctx, info, func(r io.Reader) error {
-		release, err := d.slot(ctx)
-		if err != nil {
-			return err
-		}
-		defer release()
-		if _, err := f.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-		n, err := copyBuffer(f, r)
-		if err != nil {
-			return err
-		}
-		return f.Truncate(n)
-	})
-	if err != nil {
-		return err
-	}
-	if err := f.Commit(); err != nil {
-		return err
-	}
-	d.Events.stored(info)
-	return nil
+	return again, err
 }
 
 // writeInfo writes an object's narinfo, pointing to the NAR as it is stored.

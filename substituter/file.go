@@ -9,38 +9,22 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
-
-// Transport gets the files of one binary cache. It is safe for concurrent use.
-type Transport interface {
-	// Get opens the file with a URL relative to the cache's, or an absolute
-	// one as some narinfos have. A file that is not there is an [*Error] of
-	// kind [NotFound].
-	Get(ctx context.Context, ref string) (*Body, error)
-	// String returns the cache's URL without credentials.
-	String() string
-}
-
-// Body is a file of a cache as it arrives.
-type Body struct {
-	io.ReadCloser
-	Size int64  // bytes to come; -1 if that is not known
-	URL  string // where it comes from, without credentials
-}
 
 // File is a binary cache in a directory.
 type File struct {
 	Dir string
 }
 
+var _ Transport = File{}
+
 // String returns the directory as a file:// URL.
 func (f File) String() string { return "file://" + f.Dir }
 
 // Get opens a regular file below the directory. A query in ref is passed over.
-func (f File) Get(ctx context.Context, ref string) (*Body, error) {
+func (f File) Get(ctx context.Context, ref string, part Part) (*Body, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -66,32 +50,18 @@ func (f File) Get(ctx context.Context, ref string) (*Body, error) {
 	if err == nil && !st.Mode().IsRegular() {
 		err = errors.New("is not a regular file")
 	}
+	from := part.From
+	if err == nil && from > 0 {
+		if from > st.Size() {
+			from = 0
+		}
+		_, err = file.Seek(from, io.SeekStart)
+	}
 	if err != nil {
 		if file != nil {
 			file.Close()
 		}
 		return nil, &Error{URL: shown, Kind: Network, Err: cause(err)}
 	}
-	return &Body{file, st.Size(), shown}, nil
-}
-
-func outside(cache, ref string) *Error {
-	return &Error{URL: cache, Kind: Integrity, Err: fmt.Errorf("the URL %q leads out of the cache", clip(ref))}
-}
-
-// cause takes the operation and the path off an error of package os: the caller
-// names them.
-func cause(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
-}
-
-func clip(s string) string {
-	if len(s) > 200 {
-		return s[:200] + "…"
-	}
-	return strings.ToValidUTF8(s, "?")
+	return &Body{ReadCloser: file, From: from, Size: st.Size(), URL: shown}, nil
 }

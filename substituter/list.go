@@ -3,83 +3,94 @@ package substituter
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"thaw/narinfo"
 	"thaw/storepath"
 )
 
 // List is several caches as one. The caches are asked in the order of their
-// priorities, and in the order given where these are equal.
+// priorities, and in the order given where these are equal; one that does not
+// answer is left out with a warning, as long as there are others.
 type List struct {
 	Caches []*Remote
-	Events *Events // may be nil
+	Grace  time.Duration // how long the first answer waits for the other caches'; 0 means 3 s
+	Events *Events       // may be nil
 
-	mu       sync.Mutex
-	ordered  []*Remote // the caches in use; nil until they are described
-	degraded []string
+	mu      sync.Mutex
+	members []*member // by priority; nil until they are described
 }
 
-// Degraded returns the URLs of the caches that were left out because they did
-// not answer.
-func (l *List) Degraded() []string {
+// Degraded returns the URLs of the caches that were left out, or that failed
+// for some object that another cache had.
+func (l *List) Degraded() (urls []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Clone(l.degraded)
+	for _, m := range l.members {
+		if m.troubled() {
+			urls = append(urls, m.String())
+		}
+	}
+	return urls
 }
 
-// caches describes the caches, all at once, when it is called first.
-func (l *List) caches(ctx context.Context) ([]*Remote, error) {
+var errNoCache = errors.New("there is no cache to fetch from")
+
+// errSlow ends waiting for a nix-cache-info.
+var errSlow = errors.New("it is slow to answer")
+
+// order describes the caches, all at once, when it is called first, and returns
+// them by priority. Those that are slow come last, not described yet.
+func (l *List) order(ctx context.Context) ([]*member, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ordered != nil {
-		return l.ordered, nil
+	if l.members != nil || len(l.Caches) == 0 {
+		return l.members, nil
 	}
-	type described struct {
-		cache    *Remote
-		priority int
-		err      error
-	}
-	all := make([]described, len(l.Caches))
+	members := make([]*member, len(l.Caches))
+	work, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var first sync.Once
 	var wg sync.WaitGroup
 	for i, c := range l.Caches {
+		m := &member{Remote: c, priority: DefaultPriority, missing: map[string]bool{}}
+		members[i] = m
 		wg.Go(func() {
-			p, err := c.Describe(ctx)
-			all[i] = described{c, p, err}
+			if m.ready(work) == nil {
+				first.Do(func() { time.AfterFunc(or(l.Grace, 3*time.Second), func() { cancel(errSlow) }) })
+			}
 		})
 	}
 	wg.Wait()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	slices.SortStableFunc(all, func(a, b described) int { return a.priority - b.priority })
-	var use []*Remote
-	var errs []*Error
-	for _, d := range all {
-		if d.err == nil {
-			use = append(use, d.cache)
-			continue
+	slices.SortStableFunc(members, func(a, b *member) int {
+		if a.described != b.described {
+			return map[bool]int{true: -1, false: 1}[a.described]
 		}
-		e := asError(d.err)
-		errs = append(errs, e)
-	}
-	if len(use) == 0 {
-		if len(errs) == 0 {
-			return nil, errors.New("there is no cache to fetch from")
-		}
-		return nil, mostUseful("binary cache", errs)
-	}
-	for _, e := range errs {
-		l.degraded = append(l.degraded, e.URL)
-		if l.Events != nil {
-			l.Events.warn("%v; going on without this cache", e)
+		return a.priority - b.priority
+	})
+	l.members = members
+	for _, m := range members {
+		if m.lost() != nil {
+			l.leaveOut(m)
 		}
 	}
-	l.ordered = use
-	return use, nil
+	return members, nil
+}
+
+// leaveOut warns of a cache that has been lost, unless it was the last: then its
+// error ends the run.
+func (l *List) leaveOut(m *member) {
+	for _, other := range l.members {
+		if other.lost() == nil {
+			l.Events.warn("%v; going on without this cache", m.lost())
+			return
+		}
+	}
 }
 
 func asError(err error) *Error {
@@ -92,135 +103,96 @@ func asError(err error) *Error {
 
 // Info returns the answer of the first cache that has one.
 func (l *List) Info(ctx context.Context, p storepath.Path) (*narinfo.Info, error) {
-	return l.info(ctx, p, func(*Remote, *narinfo.Info) bool { return true })
-}
-
-// info returns the first answer that accept takes.
-func (l *List) info(ctx context.Context, p storepath.Path, accept func(*Remote, *narinfo.Info) bool) (*narinfo.Info, error) {
-	caches, err := l.caches(ctx)
+	members, err := l.order(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var errs []*Error
-	for _, c := range caches {
-		info, err := c.Info(ctx, p)
+	var errs failures
+	for _, m := range members {
+		info, err := l.ask(ctx, m, p)
 		switch {
+		case err == nil:
+			errs.instead(l.Events, m)
+			return info, nil
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
-		case err != nil:
-			errs = append(errs, asError(err))
-		case accept(c, info):
-			return info, nil
 		}
+		errs.add(m, err)
 	}
-	if len(errs) == 0 {
-		return nil, &Error{Object: "narinfo of " + p.Name(), Kind: NotFound, Err: errMissing}
-	}
-	return nil, mostUseful("narinfo of "+p.Name(), errs)
+	return nil, errs.verdict("narinfo of " + p.Name())
 }
 
-// fetches is how often a NAR that broke off is asked for from one cache.
-const fetches = 3
+// ask asks one cache for a narinfo, unless it is known not to have it.
+func (l *List) ask(ctx context.Context, m *member, p storepath.Path) (*narinfo.Info, error) {
+	if err := m.skip(p); err != nil {
+		return nil, err
+	}
+	err := m.ready(ctx)
+	var info *narinfo.Info
+	if err == nil {
+		info, err = m.Info(ctx, p)
+	}
+	if KindOf(err) == NotFound {
+		m.lacks(p)
+	}
+	l.note(ctx, m, err)
+	return info, err
+}
 
-// Fetch hands the plain, verified NAR of info to into: first from the cache that
-// info comes from and then, if that fails, from each other one that has the same
-// content. into must read to the end; it may be called again, and must then
-// start anew. An error of its own ends the attempts.
-func (l *List) Fetch(ctx context.Context, info *narinfo.Info, into func(io.Reader) error) error {
-	caches, err := l.caches(ctx)
+// note keeps an account of how a cache answers, and leaves it out if it is lost.
+func (l *List) note(ctx context.Context, m *member, err error) {
+	if ctx.Err() == nil && m.count(err) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.leaveOut(m)
+	}
+}
+
+// fetch calls get for the cache that info comes from and then, if that fails,
+// for each other one that has the same content. What is not an [*Error] ends the
+// attempts.
+func (l *List) fetch(ctx context.Context, info *narinfo.Info, get func(*Remote, *narinfo.Info) error) error {
+	members, err := l.order(ctx)
 	if err != nil {
 		return err
 	}
-	var errs []*Error
-	try := func(c *Remote, info *narinfo.Info) (done bool, err error) {
-		for n := 1; ; n++ {
-			err, own := l.once(ctx, c, info, into)
-			switch {
-			case err == nil || own:
-				return true, err
-			case ctx.Err() != nil:
-				return true, context.Cause(ctx)
-			}
-			e := asError(err)
-			if e.Kind != Network || n == fetches {
-				if e.Kind == Network && n > 1 {
-					e.Err = fmt.Errorf("%w (%d downloads)", e.Err, n)
-				}
-				errs = append(errs, e)
-				return false, nil
-			}
-			if err := sleep(ctx, backoff(soon, n)); err != nil {
-				return true, err
-			}
-		}
-	}
-	for _, c := range caches {
-		if c.String() == info.Source {
-			if done, err := try(c, info); done {
-				return err
-			}
-		}
-	}
-	for _, c := range caches {
-		if c.String() == info.Source {
-			continue
-		}
-		other, err := c.Info(ctx, info.StorePath)
+	members = slices.Clone(members)
+	slices.SortStableFunc(members, func(a, b *member) int { // the source first
+		return map[bool]int{true: 1, false: 0}[b.String() == info.Source] - map[bool]int{true: 1, false: 0}[a.String() == info.Source]
+	})
+	var errs failures
+	for _, m := range members {
+		err := l.fetchFrom(ctx, m, info, get)
 		switch {
+		case err == nil:
+			errs.instead(l.Events, m)
+			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case err != nil:
-			errs = append(errs, asError(err))
-			continue
-		case !equalContent(other, info):
-			errs = append(errs, &Error{URL: c.String(), Kind: NotFound, Err: errors.New("has other content for this path")})
-			continue
-		}
-		if done, err := try(c, other); done {
-			if err == nil {
-				for _, e := range errs {
-					if l.Events != nil {
-						l.Events.warn("%v; taken from %s instead", e, c)
-					}
-				}
-			}
+		case KindOf(err) == 0:
 			return err
 		}
+		errs.add(m, err)
 	}
-	if len(errs) == 0 {
-		return &Error{Object: "NAR of " + info.StorePath.Name(), Kind: NotFound, Err: errMissing}
-	}
-	return mostUseful("NAR of "+info.StorePath.Name(), errs)
+	return errs.verdict(nameOf(info))
 }
 
-// once opens one NAR and hands it to into. own tells that the error is into's.
-func (l *List) once(ctx context.Context, c *Remote, info *narinfo.Info, into func(io.Reader) error) (err error, own bool) {
-	rc, err := c.Open(ctx, info)
-	if err != nil {
-		return err, false
-	}
-	defer rc.Close()
-	watched := watch{r: rc}
-	err = into(&watched)
-	if watched.err != nil && watched.err != io.EOF {
-		return watched.err, false
-	}
-	if err == nil && watched.err == nil {
-		return errors.New("substituter: a NAR was not read to its end"), true
-	}
-	return err, true
-}
+var errOther = errors.New("has other content for this path")
 
-// watch remembers how reading ended.
-type watch struct {
-	r   io.Reader
-	err error
-}
-
-func (w *watch) Read(p []byte) (int, error) {
-	n, err := w.r.Read(p)
-	if err != nil {
-		w.err = err
+func (l *List) fetchFrom(ctx context.Context, m *member, info *narinfo.Info, get func(*Remote, *narinfo.Info) error) error {
+	if m.String() != info.Source {
+		other, err := l.ask(ctx, m, info.StorePath)
+		if err != nil {
+			return err
+		}
+		if !equalContent(other, info) {
+			return &Error{URL: m.String(), Kind: NotFound, Err: errOther}
+		}
+		info = other
+	} else if err := m.lost(); err != nil {
+		return err
 	}
-	return n, err
+	err := get(m.Remote, info)
+	l.note(ctx, m, err)
+	return err
 }

@@ -2,8 +2,8 @@
 //
 // A binary cache serves, under one URL, a narinfo file for each store object
 // (HASH.narinfo) and the object's contents as a NAR. A [Remote] is one such
-// cache over HTTP or in a directory; a [List] is several as one; a [Disk] keeps
-// what they gave in a directory that is itself a binary cache.
+// cache over HTTP or in a directory; a [List] is several as one; a [Disk] brings
+// NARs from them into a directory that is itself a binary cache.
 //
 // Nothing unverified leaves this package. A narinfo is returned only after
 // [narinfo.Open] has accepted it. A NAR's length and hash are checked while it
@@ -51,17 +51,25 @@ type Error struct {
 	Kind   Kind     // the kind of Err
 	Err    error    // what happened there
 	Also   []*Error // what other caches answered, less telling than Err
+
+	remedy   remedy
+	dead     bool // the server is of no use for other files either
+	badRange bool // it does not serve the part that was asked for
+	cut      bool // the file ends early, and nobody said how long it is
 }
 
 func (e *Error) Error() string {
 	var b strings.Builder
-	b.WriteString(e.Object)
-	if e.URL != "" {
-		b.WriteString(": " + e.URL)
+	var unsigned *narinfo.UnsignedError
+	if e.Object != "" && !errors.As(e.Err, &unsigned) { // that names its object
+		b.WriteString(e.Object + ": ")
 	}
-	b.WriteString(": " + e.Err.Error())
+	if e.URL != "" {
+		b.WriteString(e.URL + ": ")
+	}
+	b.WriteString(e.Err.Error())
 	for _, a := range e.Also {
-		b.WriteString("; also tried " + a.URL + ": " + a.Err.Error())
+		fmt.Fprintf(&b, "; also tried %s: %v", a.URL, a.Err)
 	}
 	return b.String()
 }
@@ -81,7 +89,10 @@ func KindOf(err error) Kind {
 	return 0
 }
 
-var errMissing = errors.New("not there")
+var (
+	errMissing   = errors.New("not there")
+	errForbidden = errors.New("not there, or not allowed (HTTP 403)")
+)
 
 // mostUseful makes one error of what several caches answered, in their order.
 func mostUseful(object string, errs []*Error) *Error {
@@ -113,19 +124,19 @@ type Events struct {
 }
 
 func (e *Events) warn(format string, a ...any) {
-	if e.Warn != nil {
+	if e != nil && e.Warn != nil {
 		e.Warn(fmt.Sprintf(format, a...))
 	}
 }
 
 func (e *Events) received(cache string, n int) {
-	if e.Received != nil && n > 0 {
+	if e != nil && e.Received != nil && n > 0 {
 		e.Received(cache, n)
 	}
 }
 
 func (e *Events) stored(info *narinfo.Info) {
-	if e.Stored != nil {
+	if e != nil && e.Stored != nil {
 		e.Stored(info)
 	}
 }

@@ -116,7 +116,10 @@ func (g *global) open(ev *substituter.Events) (*source, error) {
 		ev.Warn(w)
 	}
 	settings := substituter.HTTPSettings{Connections: g.connections, UserAgent: "thaw/" + version()}
-	client := settings.Client()
+	client, err := settings.Client()
+	if err != nil {
+		return nil, err
+	}
 	list := &substituter.List{Events: ev}
 	exempt := map[string]bool{}
 	for _, e := range g.exempt {

@@ -1,0 +1,174 @@
+package substituter
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"thaw/internal/decompress"
+	"thaw/narinfo"
+	"thaw/nixhash"
+)
+
+// decode reads the NAR file of an info from raw and writes the plain, verified
+// NAR to w. What w got is worthless if it returns an error. Warnings are about
+// fields of the narinfo that are wrong although the NAR is right.
+func decode(ctx context.Context, w io.Writer, raw io.Reader, info *narinfo.Info) (warnings []string, err error) {
+	in := &counted{r: raw}
+	if !info.FileHash.IsZero() && info.Compression != "none" {
+		in.sum = info.FileHash.Algo().New()
+	}
+	br := bufio.NewReaderSize(in, 64<<10)
+	head, err := br.Peek(24)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	codec := info.Compression
+	if !decompress.Known(codec) {
+		return nil, decompress.UnsupportedError(codec)
+	}
+	if seen := decompress.Sniff(head); seen != "" && seen != codec {
+		warnings = append(warnings, fmt.Sprintf("the NAR is %s although the narinfo says %s", seen, codec))
+		codec = seen
+	} else if what := notANar(head); seen == "" && what != "" {
+		return warnings, errors.New(what)
+	}
+	plain, err := decompress.NewReader(codec, br, info.NarSize)
+	if err == nil {
+		_, err = copyBuffer(w, newVerifier(&withContext{ctx, plain}, info))
+		err = errors.Join(err, plain.Close())
+	}
+	switch {
+	case err != nil && in.err != nil && in.err != io.EOF:
+		return warnings, in.err // the cause, not what a decoder makes of it
+	case err != nil && len(warnings) > 0:
+		return warnings, fmt.Errorf("%w (%s)", err, warnings[0])
+	case err != nil:
+		return warnings, err
+	case info.FileSize != 0 && in.n != info.FileSize && in.err == io.EOF:
+		warnings = append(warnings, fmt.Sprintf("its NarHash is right; it has %d bytes, and the FileSize in its narinfo is %d", in.n, info.FileSize))
+	case in.sum != nil && in.err == io.EOF && !bytes.Equal(in.sum.Sum(nil), info.FileHash.Digest()):
+		warnings = append(warnings, "its NarHash is right; the FileHash in its narinfo is wrong")
+	}
+	return warnings, nil
+}
+
+// notANar has a word for bodies that servers send in place of a file.
+func notANar(head []byte) string {
+	head = bytes.TrimLeft(head, " \t\r\n")
+	switch {
+	case bytes.HasPrefix(head, []byte("<")):
+		return "the server sent a web page instead of the NAR"
+	case bytes.HasPrefix(head, []byte("version https://git-lfs")):
+		return "this is a git-lfs pointer; the cache's files were not fetched with git lfs"
+	}
+	return ""
+}
+
+// counted counts and hashes what is read, and remembers how it ended.
+type counted struct {
+	r   io.Reader
+	n   int64
+	sum hash.Hash // may be nil
+	err error
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	k, err := c.r.Read(p)
+	c.n += int64(k)
+	if c.sum != nil {
+		c.sum.Write(p[:k])
+	}
+	if err != nil {
+		c.err = err
+	}
+	return k, err
+}
+
+// withContext ends reading with its context.
+type withContext struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (w *withContext) Read(p []byte) (int, error) {
+	if w.ctx.Err() != nil {
+		return 0, context.Cause(w.ctx)
+	}
+	return w.r.Read(p)
+}
+
+// verifier reads a plain NAR and checks its length and hash: where they are
+// wrong, there is an error instead of the end.
+type verifier struct {
+	r    io.Reader
+	left int64
+	info *narinfo.Info
+	sum  hash.Hash
+	ca   io.WriteCloser // nil unless the NAR's content address must be checked
+	err  error
+}
+
+func newVerifier(r io.Reader, info *narinfo.Info) *verifier {
+	return &verifier{r: r, left: info.NarSize, info: info, sum: sha256.New(), ca: info.ContentCheck()}
+}
+
+func (v *verifier) Read(p []byte) (int, error) {
+	if v.err != nil || len(p) == 0 {
+		return 0, v.err
+	}
+	if int64(len(p)) > v.left {
+		p = p[:max(v.left, 1)]
+	}
+	n, err := v.r.Read(p)
+	if int64(n) > v.left {
+		v.err = fmt.Errorf("the NAR is longer than its %d bytes", v.info.NarSize)
+		return 0, v.err
+	}
+	v.left -= int64(n)
+	v.sum.Write(p[:n])
+	if v.ca != nil {
+		if _, caErr := v.ca.Write(p[:n]); caErr != nil {
+			v.err = caErr
+			return 0, v.err
+		}
+	}
+	if err == io.EOF {
+		if err = v.verdict(); err == nil {
+			err = io.EOF
+		}
+	}
+	v.err = err
+	return n, err
+}
+
+// cutOff is the error for a NAR that ends early.
+type cutOff struct{ got, want int64 }
+
+func (c cutOff) Error() string {
+	return fmt.Sprintf("the NAR is cut off: %d of %d bytes", c.got, c.want)
+}
+
+func (v *verifier) verdict() error {
+	if v.left > 0 {
+		return cutOff{v.info.NarSize - v.left, v.info.NarSize}
+	}
+	if got := nixhash.Of(nixhash.SHA256, v.sum.Sum(nil)); got != v.info.NarHash {
+		return fmt.Errorf("the NAR has the hash %s instead of %s", got, v.info.NarHash)
+	}
+	if v.ca != nil {
+		return v.ca.Close()
+	}
+	return nil
+}
+
+// isCutOff reports whether an error says that a NAR, or its file, ends early.
+func isCutOff(err error) bool {
+	var c cutOff
+	return errors.As(err, &c) || errors.Is(err, io.ErrUnexpectedEOF)
+}

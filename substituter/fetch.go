@@ -1,0 +1,198 @@
+package substituter
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+
+	"thaw/internal/atomicfile"
+	"thaw/narinfo"
+)
+
+const (
+	// followFrom is how much of a NAR's file must be there, in bytes, before
+	// it is decoded while the rest arrives. Shorter ones are decoded when
+	// they are whole, so that no slot is held while a server is waited for.
+	followFrom = 4 << 20
+	// followers is how many are decoded so at a time, besides the others.
+	followers = 2
+	// inFlight bounds the bytes of all NAR files that are arriving or wait to
+	// be decoded.
+	inFlight = 256 << 20
+)
+
+// errEnough ends a download that is of no more use.
+var errEnough = errors.New("the download is not needed any more")
+
+// fetch stores the NAR of an object. The caller has the lock of its key.
+func (d *Disk) fetch(ctx context.Context, info *narinfo.Info) error {
+	weight := min(max(or(info.FileSize, info.NarSize), 1), inFlight)
+	if err := d.flight.Acquire(ctx, weight); err != nil {
+		return context.Cause(ctx)
+	}
+	defer d.flight.Release(weight)
+	s, err := lockSpool(ctx, d.part(info), func() bool { return d.has(info) })
+	if s == nil {
+		return err
+	}
+	left := drop
+	defer func() { s.close(left) }()
+	f, err := atomicfile.CreateNew(d.nar(info), 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	err = d.Next.fetch(ctx, info, func(c *Remote, info *narinfo.Info) error { return d.bring(ctx, c, info, s, f.File) })
+	if ctx.Err() != nil || KindOf(err) == Network {
+		left = keep
+	}
+	if err != nil {
+		return err
+	}
+	if err := f.Truncate(info.NarSize); err != nil {
+		return err
+	}
+	if err := f.Commit(); err != nil {
+		return err
+	}
+	d.Events.stored(info)
+	return nil
+}
+
+// bring writes the NAR of an info that c gave to f.
+func (d *Disk) bring(ctx context.Context, c *Remote, info *narinfo.Info, s *spool, f *os.File) error {
+	if dir, ok := c.From.(File); ok {
+		return d.copy(ctx, dir, c, info, f)
+	}
+	kept, err := s.begin(c, info)
+	if err != nil {
+		return err
+	}
+	for p := c.Retry.start(); ; {
+		err := d.receive(ctx, c, info, s, f)
+		if kept > 0 && KindOf(err) == Integrity {
+			kept = 0 // perhaps the beginning is to blame, from an earlier run or another cache
+			s.restart()
+			continue
+		}
+		if err == nil {
+			return nil
+		}
+		var e *Error
+		if !errors.As(err, &e) || !e.cut {
+			return err
+		}
+		if err := p.again(ctx, err, 0); err != nil {
+			return err
+		}
+	}
+}
+
+// copy writes the NAR from a cache in a directory to f.
+func (d *Disk) copy(ctx context.Context, dir File, c *Remote, info *narinfo.Info, f *os.File) error {
+	body, err := dir.Get(ctx, info.URL, Part{})
+	if err != nil {
+		return named(err, nameOf(info))
+	}
+	defer body.Close()
+	release, err := d.slot(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	counted := &counted{r: body}
+	warnings, err := decode(ctx, f, counted, info)
+	d.Events.received(c.String(), int(counted.n))
+	d.tell(info, body.URL, warnings)
+	return judged(ctx, err, info, body.URL)
+}
+
+// receive downloads the NAR's file and decodes it, both at the same time where
+// that is worth while.
+func (d *Disk) receive(ctx context.Context, c *Remote, info *narinfo.Info, s *spool, f *os.File) error {
+	work, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s.reopen()
+	arrived := make(chan error, 1)
+	go func() {
+		err := c.download(work, info, s)
+		s.end(err)
+		arrived <- err
+	}()
+	warnings, err := d.unpack(work, s, info, f)
+	cancel(errEnough)
+	if down := <-arrived; err != nil && down != nil && !errors.Is(down, errEnough) {
+		return named(down, nameOf(info))
+	}
+	url, sized := s.origin()
+	d.tell(info, url, warnings)
+	err = judged(ctx, err, info, url)
+	if e, ok := err.(*Error); ok && isCutOff(e) && !sized {
+		e.Kind, e.cut, e.remedy.again = Network, true, true // the server did not say how long it is
+	}
+	return err
+}
+
+// unpack decodes what arrives in s into f.
+func (d *Disk) unpack(ctx context.Context, s *spool, info *narinfo.Info, f *os.File) (warnings []string, err error) {
+	for {
+		release, err := d.turn(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		if _, err = f.Seek(0, io.SeekStart); err == nil {
+			warnings, err = decode(ctx, f, s.reader(), info)
+		}
+		release()
+		if !errors.Is(err, errRestarted) {
+			return warnings, err
+		}
+	}
+}
+
+// turn waits until s may be decoded.
+func (d *Disk) turn(ctx context.Context, s *spool) (release func(), err error) {
+	ended, err := s.wait(followFrom)
+	if err == nil && !ended {
+		select {
+		case d.follow <- struct{}{}:
+			return func() { <-d.follow }, nil
+		default:
+		}
+		_, err = s.wait(math.MaxInt64)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.slot(ctx)
+}
+
+// tell passes warnings about a NAR on.
+func (d *Disk) tell(info *narinfo.Info, url string, warnings []string) {
+	for _, w := range warnings {
+		d.Events.warn("%s: %s: %s", nameOf(info), url, w)
+	}
+}
+
+func nameOf(info *narinfo.Info) string { return "NAR of " + info.StorePath.Name() }
+
+// judged makes an [*Error] of what decode found wrong. The trouble of this
+// machine's files stays what it is.
+func judged(ctx context.Context, err error, info *narinfo.Info, url string) error {
+	var local *fs.PathError
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &local):
+		return err
+	}
+	return &Error{Object: nameOf(info), URL: url, Kind: Integrity, Err: err}
+}

@@ -1,0 +1,197 @@
+package substituter
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"thaw/internal/faultserver"
+	"thaw/narinfo"
+	"thaw/storepath"
+)
+
+// signer signs the objects of these tests.
+const signer = faultserver.Signer("test-1")
+
+// quick is the patience of these tests.
+var quick = Retry{Attempts: 3, Soon: time.Millisecond, Later: 2 * time.Millisecond, Budget: 4 * time.Second}
+
+// quickStall is their longest silence.
+const quickStall = 300 * time.Millisecond
+
+// events notes what happens.
+type events struct {
+	mu       sync.Mutex
+	warnings []string
+	received map[string]int64 // by cache
+	stored   int
+}
+
+func (e *events) events() *Events {
+	e.received = map[string]int64{}
+	return &Events{
+		Warn: func(s string) {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.warnings = append(e.warnings, s)
+		},
+		Received: func(cache string, n int) {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.received[cache] += int64(n)
+		},
+		Stored: func(*narinfo.Info) {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.stored++
+		},
+	}
+}
+
+// got returns a copy of what was noted.
+func (e *events) got() (warnings []string, received map[string]int64, stored int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return append([]string(nil), e.warnings...), maps.Clone(e.received), e.stored
+}
+
+// rig is a disk cache over some remote ones.
+type rig struct {
+	*Disk
+	events
+	client *http.Client
+}
+
+// newRig opens a disk cache in dir, over caches at URLs with falling priority.
+func newRig(t testing.TB, dir string, urls ...string) *rig {
+	t.Helper()
+	r := &rig{}
+	ev := r.events.events()
+	settings := HTTPSettings{Stall: quickStall, Connect: quickStall}
+	client, err := settings.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.client = client
+	t.Cleanup(client.CloseIdleConnections)
+	list := &List{Events: ev}
+	for i, u := range urls {
+		c := &Remote{Keys: narinfo.Keys{signer.Key()}, Priority: i + 1, Retry: quick, Events: ev}
+		if d, ok := strings.CutPrefix(u, "file://"); ok {
+			c.From = File{d}
+		} else if c.From, err = NewHTTP(u, client, settings); err != nil {
+			t.Fatal(err)
+		}
+		list.Caches = append(list.Caches, c)
+	}
+	if r.Disk, err = OpenDisk(dir, list, narinfo.Keys{signer.Key()}, 2, ev); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// get fetches and reads one object. It does not hang.
+func (r *rig) get(t testing.TB, p storepath.Path) ([]byte, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 60*time.Second, errHung)
+	defer cancel()
+	info, err := r.Info(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	rc, err := r.Open(ctx, info)
+	if err != nil {
+		return nil, err
+	}
+	defer rc.Close()
+	return io.ReadAll(rc)
+}
+
+var errHung = fmt.Errorf("this takes longer than a minute")
+
+// rests returns the files below dir that are neither nix-cache-info nor a whole
+// object or narinfo.
+func rests(t testing.TB, dir string) (names []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		name := d.Name()
+		if err == nil && !d.IsDir() && name != "nix-cache-info" && (strings.HasPrefix(name, ".") || filepath.Ext(name) == partSuffix) {
+			names = append(names, name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// files returns all files below dir but nix-cache-info.
+func files(t testing.TB, dir string) (names []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && d.Name() != "nix-cache-info" {
+			names = append(names, d.Name())
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// noLeaks fails a test that ends with more goroutines than it began with.
+func noLeaks(t testing.TB) {
+	before := runtime.NumGoroutine()
+	t.Cleanup(func() {
+		for range 200 {
+			if runtime.NumGoroutine() <= before {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		stacks := make([]byte, 1<<20)
+		t.Errorf("%d goroutines instead of %d\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
+	})
+}
+
+// writeFiles puts the files of a cache into a directory.
+func writeFiles(t testing.TB, dir string, files faultserver.Files) {
+	t.Helper()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// urlOf returns the URL in the only narinfo of a cache.
+func urlOf(t testing.TB, files faultserver.Files) string {
+	t.Helper()
+	for name, text := range files {
+		if strings.HasSuffix(name, ".narinfo") {
+			info, err := narinfo.Parse(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return info.URL
+		}
+	}
+	t.Fatal("no narinfo")
+	return ""
+}
