@@ -20,6 +20,7 @@ var layers = map[string][]string{
 	"nar":                 nil,
 	"xz":                  nil,
 	"rootfs":              nil,
+	"config":              nil,
 	"internal/atomicfile": nil,
 	"internal/decompress": {"xz"},
 	"internal/keylock":    nil,
@@ -33,6 +34,7 @@ var layers = map[string][]string{
 	"image/disk":    nil,
 	"image/ext4":    {"rootfs"},
 	"image/tarball": {"rootfs"},
+	"nixdb":         {"rootfs", "narinfo", "storepath", "nixhash"},
 
 	// A server for tests, of narinfos and NARs that are wrong on purpose.
 	"internal/faultserver": {"narinfo", "nixhash", "storepath"},
