@@ -58,10 +58,10 @@ func create(dir, name string, perm fs.FileMode) (*File, error) {
 			return nil, &fs.PathError{Op: "create", Path: filepath.Join(dir, name), Err: errors.Unwrap(err)}
 		}
 		// A file system without locks costs only the removal of orphans.
-		_ = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		var st unix.Stat_t
-		if unix.Fstat(int(f.Fd()), &st) == nil && st.Nlink == 0 {
-			f.Close() // taken for an orphan before it was locked
+		if err == unix.EWOULDBLOCK || unix.Fstat(int(f.Fd()), &st) == nil && st.Nlink == 0 {
+			f.Close() // being taken for an orphan, or removed as one, before it was locked
 			continue
 		}
 		return &File{File: f, target: filepath.Join(dir, name)}, nil
