@@ -67,14 +67,14 @@ func (d *Disk) bring(ctx context.Context, c *Remote, info *narinfo.Info, s *spoo
 	if dir, ok := c.From.(File); ok {
 		return d.copy(ctx, dir, c, info, f)
 	}
-	kept, err := s.begin(c, info)
-	if err != nil {
+	if err := s.begin(c, info); err != nil {
 		return err
 	}
+	doubted := false
 	for p := c.Retry.start(); ; {
 		err := d.receive(ctx, c, info, s, f)
-		if kept > 0 && KindOf(err) == Integrity {
-			kept = 0 // perhaps the beginning is to blame, from an earlier run or another cache
+		if KindOf(err) == Integrity && s.joined() && !doubted {
+			doubted = true // the pieces, one maybe from an earlier run, may not belong together
 			s.restart()
 			continue
 		}

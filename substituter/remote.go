@@ -255,6 +255,8 @@ func (r *Remote) pour(body *Body, info *narinfo.Info, s *spool) error {
 		switch {
 		case length > limit:
 			return tooLong(body.URL, length, info)
+		case body.Size >= 0 && length > body.Size:
+			return &Error{URL: body.URL, Kind: Integrity, Err: fmt.Errorf("more bytes came than the %d that the server spoke of", body.Size)}
 		case err == io.EOF:
 			if body.Size < 0 && !body.Decoded && length < info.FileSize {
 				return broken(body.URL, errEarly, length, info.FileSize)

@@ -26,14 +26,15 @@ type spool struct {
 	f    *os.File
 	mark [markSize]byte
 
-	mu    sync.Mutex
-	more  sync.Cond // something below has changed
-	size  int64     // bytes of the cache's file that are there
-	round int       // how often it was started again
-	ended bool      // nothing more will come
-	err   error     // why, if the file is not whole
-	url   string    // of the file
-	sized bool      // the server said how long it is
+	mu     sync.Mutex
+	more   sync.Cond // something below has changed
+	size   int64     // bytes of the cache's file that are there
+	round  int       // how often it was started again
+	ended  bool      // nothing more will come
+	err    error     // why, if the file is not whole
+	pieces bool      // what is there did not come in one answer
+	url    string    // of the file
+	sized  bool      // the server said how long it is
 }
 
 const (
@@ -90,8 +91,8 @@ func openSpool(path string) (*spool, error) {
 }
 
 // begin says of what cache's file the spool is. What it has of another one is
-// dropped; it returns how many bytes stay.
-func (s *spool) begin(c *Remote, info *narinfo.Info) (kept int64, err error) {
+// dropped.
+func (s *spool) begin(c *Remote, info *narinfo.Info) error {
 	id := c.String() + "\n" + info.URL
 	if !info.FileHash.IsZero() {
 		id = info.FileHash.Base32() // the same in every cache
@@ -101,20 +102,21 @@ func (s *spool) begin(c *Remote, info *narinfo.Info) (kept int64, err error) {
 	hex.Encode(mark[:], sum[:])
 	st, err := s.f.Stat()
 	if err != nil {
-		return 0, err
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.size = 0
+	s.size, s.pieces = 0, false
 	if _, err := s.f.ReadAt(found[:], 0); err == nil && found == mark {
 		s.size = st.Size() - markSize
-		return s.size, nil
+		s.pieces = s.size > 0
+		return nil
 	}
 	if err := s.f.Truncate(0); err != nil {
-		return 0, err
+		return err
 	}
 	_, err = s.f.WriteAt(mark[:], 0)
-	return 0, err
+	return err
 }
 
 // from notes what the body's head says.
@@ -122,6 +124,15 @@ func (s *spool) from(b *Body) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.url, s.sized = b.URL, b.Size >= 0
+	s.pieces = s.pieces || b.From > 0
+}
+
+// joined reports whether what is there came in several answers, maybe of
+// different files.
+func (s *spool) joined() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pieces
 }
 
 // origin returns the file's URL, and whether its server said how long it is.
@@ -154,7 +165,7 @@ func (s *spool) restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.size > 0 {
-		s.size = 0
+		s.size, s.pieces = 0, false
 		s.round++
 	}
 	s.f.Truncate(markSize) // else the old bytes are written over
