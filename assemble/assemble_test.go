@@ -33,9 +33,23 @@ func newCache(t *testing.T) *cache {
 	return &cache{dir: t.TempDir(), private: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))}
 }
 
-func (c *cache) remote() *substituter.Remote {
-	key := narinfo.Key{Name: "t", Public: c.private.Public().(ed25519.PublicKey)}
-	return &substituter.Remote{From: substituter.File{Dir: c.dir}, Keys: narinfo.Keys{key}}
+func (c *cache) key() narinfo.Key {
+	return narinfo.Key{Name: "t", Public: c.private.Public().(ed25519.PublicKey)}
+}
+
+// open opens the cache with a disk cache of its own before it.
+func (c *cache) open(t *testing.T) *substituter.Disk {
+	t.Helper()
+	return disk(t, &substituter.Remote{From: substituter.File{Dir: c.dir}, Keys: narinfo.Keys{c.key()}})
+}
+
+func disk(t *testing.T, r *substituter.Remote) *substituter.Disk {
+	t.Helper()
+	d, err := substituter.OpenDisk(t.TempDir(), &substituter.List{Caches: []*substituter.Remote{r}}, r.Keys, 2, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // add puts an object with the given NAR into the cache.
@@ -105,15 +119,13 @@ func TestEvilArchives(t *testing.T) {
 	for _, line := range strings.Split(strings.TrimSpace(string(table)), "\n")[1:] {
 		f := strings.Split(line, "\t")
 		p := c.add(t, strings.TrimSuffix(f[0], ".nar"), vector(t, f[0]))
-		err := resolveAndBuild(t.Context(), c.remote(), &recorder{}, p)
+		err := resolveAndBuild(t.Context(), c.open(t), &recorder{}, p)
 		if f[0] == "bad-depth-65.nar" {
 			// The limit of depth is for what nobody vouches for.
 			if err != nil {
 				t.Errorf("%s, signed: %v", f[0], err)
 			}
-			r := c.remote()
-			r.Exempt, r.Keys = true, nil
-			err = resolveAndBuild(t.Context(), r, &recorder{}, p)
+			err = resolveAndBuild(t.Context(), disk(t, &substituter.Remote{From: substituter.File{Dir: c.dir}, Exempt: true}), &recorder{}, p)
 		}
 		if accepted := err == nil; accepted != (f[1] == "accept") {
 			t.Errorf("%s (%s): %v", f[0], f[2], err)
@@ -142,12 +154,12 @@ func TestBuild(t *testing.T) {
 	lib := c.add(t, "lib", pack(t, ".", "d", "./share", "d", "./share/doc", "doc"))
 	sys := c.add(t, "sys", pack(t, ".", "d", "./bin", "d", "./bin/x", "*run", "./init", "*init", "./kernel", "->"+lib.String()+"/share/doc"), lib)
 	file := c.add(t, "file", pack(t, ".", "text"))
-	p, err := Resolve(t.Context(), c.remote(), Request{Roots: []storepath.Path{sys, file}, Link: []string{"bin", "sbin", "init"}, Jobs: 1})
+	p, err := Resolve(t.Context(), c.open(t), Request{Roots: []storepath.Path{sys, file}, Link: []string{"bin", "sbin", "init"}, Jobs: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got recorder
-	root, err := Build(t.Context(), c.remote(), p, &got)
+	root, err := Build(t.Context(), c.open(t), p, &got)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,12 +201,12 @@ func TestCollisions(t *testing.T) {
 	a := c.add(t, "a", pack(t, ".", "d", "./bin", "d", "./bin/same", "*1", "./bin/tool", "*2"))
 	b := c.add(t, "b", pack(t, ".", "d", "./bin", "d", "./bin/same", "*1", "./bin/tool", "*3"))
 	d := c.add(t, "d", pack(t, ".", "d", "./bin", "d", "./bin/other", "*3", "./bin/same", "*1"))
-	err := resolveAndBuild(t.Context(), c.remote(), &recorder{}, a, b)
+	err := resolveAndBuild(t.Context(), c.open(t), &recorder{}, a, b)
 	if err == nil || err.Error() != "bin/tool comes from both "+a.Base()+" and "+b.Base() {
 		t.Errorf("different files: %v", err)
 	}
 	var got recorder
-	if err := resolveAndBuild(t.Context(), c.remote(), &got, a, d); err != nil || !slices.Contains(got.list(), "Lrwxrwxrwx 1 bin/same "+a.String()+"/bin/same") {
+	if err := resolveAndBuild(t.Context(), c.open(t), &got, a, d); err != nil || !slices.Contains(got.list(), "Lrwxrwxrwx 1 bin/same "+a.String()+"/bin/same") {
 		t.Errorf("equal files: %v\n%s", err, strings.Join(got.list(), "\n"))
 	}
 }
@@ -210,7 +222,7 @@ func TestMergeOfTheTestCaches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &substituter.Remote{From: substituter.File{Dir: testbed.Dir(t, "caches/small")}, Keys: narinfo.Keys{key}}
+	s := disk(t, &substituter.Remote{From: substituter.File{Dir: testbed.Dir(t, "caches/small")}, Keys: narinfo.Keys{key}})
 	var roots []storepath.Path
 	for _, base := range []string{"01ppy91hvw33im7b132cqifjbyz05k3d-merge-a", "0xz7nd6y9ygdc42c5y075y612mdma8h9-merge-b", "m9afhrw6j8s2dyiqgjj53sas4ghsi415-merge-c"} {
 		p, err := storepath.ParseBase(base)
@@ -242,7 +254,7 @@ func TestSeed(t *testing.T) {
 	b := c.add(t, "b", pack(t, ".", "2"))
 	id := func(r Request) [16]byte {
 		r.Jobs = 1
-		p, err := Resolve(t.Context(), c.remote(), r)
+		p, err := Resolve(t.Context(), c.open(t), r)
 		if err != nil {
 			t.Fatal(err)
 		}

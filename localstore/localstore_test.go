@@ -24,7 +24,11 @@ func tiny(t *testing.T) (substituter.Substituter, []*narinfo.Info) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &substituter.Remote{From: substituter.File{Dir: filepath.Join(testbed.Root(t), "testdata/caches/tiny/cache-zstd")}, Keys: narinfo.Keys{key}}
+	r := &substituter.Remote{From: substituter.File{Dir: filepath.Join(testbed.Root(t), "testdata/caches/tiny/cache-zstd")}, Keys: narinfo.Keys{key}}
+	s, err := substituter.OpenDisk(t.TempDir(), &substituter.List{Caches: []*substituter.Remote{r}}, r.Keys, 2, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	root, err := storepath.ParseBase("qfhwr7cblmbjq9kbrhna3hsdz3jppn6j-system-toplevel")
 	if err != nil {
 		t.Fatal(err)
