@@ -588,6 +588,29 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// The links on the way to a place of the view add up: behind too many, Linux
+// finds nothing.
+func TestLinksAddUp(t *testing.T) {
+	for links, want := range map[int]string{maxLinks: "", maxLinks + 1: "00" + strings.Repeat("/l", maxLinks+1) + " @a @b"} {
+		w := world{}
+		for _, name := range []string{"a", "b"} {
+			for i := range links {
+				w.put(fmt.Sprintf("%s/%02d/l", object(name), i), fmt.Sprintf("link ../%02d", i+1))
+			}
+			w.put(fmt.Sprintf("%s/%02d/%s", object(name), links, name), "file 1")
+		}
+		chosen, link := packages("a b"), []string{"00"}
+		view, failure := w.merged(t, chosen, link)
+		if failure != want {
+			t.Errorf("%d links: got %q, want %q", links, failure, want)
+		}
+		wantView, wantFailure, ok := w.reference(chosen, link)
+		if !ok || view != wantView || failure != wantFailure {
+			t.Errorf("%d links: the reference has\n%s\n%s\nnot\n%s\n%s", links, wantView, wantFailure, view, failure)
+		}
+	}
+}
+
 // Links to directories multiply paths. The work is bounded, not the image.
 func TestTooLarge(t *testing.T) {
 	w := world{}

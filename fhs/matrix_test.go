@@ -71,7 +71,7 @@ func (g generator) object(root string) {
 	if g.IntN(5) == 0 {
 		g.fill(root+"/"+pick(g, "log", "info", "init", "propagated-build-inputs", "nix"), 1)
 	}
-	if g.IntN(4) == 0 {
+	if g.IntN(4) == 0 && g.world[root+"/init"] == "" {
 		g.world.put(root+"/init", pick(g, "exec ", "file ", "exec ")+pick(g, "1", "2"))
 	}
 	switch g.IntN(8) {
