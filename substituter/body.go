@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"thaw/internal/decompress"
@@ -59,6 +60,34 @@ func (a *aliveBody) Close() error {
 	err := a.rc.Close()
 	a.cancel(nil)
 	return err
+}
+
+// alarm calls ring some time after it was last set, until it is off for good.
+type alarm struct {
+	ring  func()
+	mu    sync.Mutex
+	timer *time.Timer
+	ended bool
+}
+
+func (a *alarm) set(d time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	if !a.ended {
+		a.timer = time.AfterFunc(d, a.ring)
+	}
+}
+
+func (a *alarm) off() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ended = true
+	if a.timer != nil {
+		a.timer.Stop()
+	}
 }
 
 // decoded undoes a Content-Encoding. Servers label files that are not so

@@ -69,7 +69,6 @@ func (s HTTPSettings) transport(c *tls.Config) *http.Transport {
 		DialContext:            dialer.DialContext,
 		TLSClientConfig:        c,
 		TLSHandshakeTimeout:    dialer.Timeout,
-		ResponseHeaderTimeout:  stall,
 		MaxResponseHeaderBytes: 1 << 20,
 		ForceAttemptHTTP2:      true,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: stall, PingTimeout: dialer.Timeout},
@@ -181,14 +180,13 @@ func (r *releasing) Close() error {
 }
 
 // failure makes an [*Error] of what went wrong before there was an answer.
-func failure(shown string, err error, stall time.Duration) *Error {
+func failure(shown string, err error) *Error {
 	e := &Error{URL: shown, Kind: Network, Err: err, remedy: remedy{again: true}}
 	var (
 		refused  redirectError
 		dns      *net.DNSError
 		op       *net.OpError
 		cert     *tls.CertificateVerificationError
-		notTLS   tls.RecordHeaderError
 		alert    tls.AlertError
 		timeout  net.Error
 		dialing  = errors.As(err, &op) && op.Op == "dial"
@@ -201,7 +199,7 @@ func failure(shown string, err error, stall time.Duration) *Error {
 		e.remedy.again, e.dead, e.Err = false, true, fmt.Errorf("there is no host %q", dns.Name)
 	case errors.As(err, &cert):
 		e.remedy.again, e.dead, e.Err = false, true, fmt.Errorf("its certificate is not trusted: %w", cert.Err)
-	case errors.As(err, &notTLS):
+	case errors.Is(err, http.ErrSchemeMismatch):
 		e.remedy.again, e.dead, e.Err = false, true, errors.New("it does not speak TLS: perhaps the URL should begin with http:")
 	case errors.As(err, &alert):
 		e.remedy.again, e.dead = false, true
@@ -210,8 +208,6 @@ func failure(shown string, err error, stall time.Duration) *Error {
 		if errors.As(err, &timeout) && timeout.Timeout() {
 			e.Err = errors.New("no connection: it does not answer")
 		}
-	case errors.As(err, &timeout) && timeout.Timeout():
-		e.Err = fmt.Errorf("the server sent nothing for %s", stall)
 	case errors.Is(err, io.EOF):
 		e.Err = errors.New("the server closed the connection without an answer")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"path"
 	"strconv"
@@ -85,7 +86,12 @@ func (h *HTTP) Get(ctx context.Context, ref string, part Part) (body *Body, err 
 			cancel(nil)
 		}
 	}()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	silence := min(or(part.Silence, h.stall), h.stall)
+	alarm := alarm{ring: func() { cancel(fmt.Errorf("the server sent nothing for %s", silence)) }}
+	defer alarm.off()
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) { alarm.set(silence) },
+	}), http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, &Error{URL: shown(u), Kind: Integrity, Err: err}
 	}
@@ -104,8 +110,12 @@ func (h *HTTP) Get(ctx context.Context, ref string, part Part) (body *Body, err 
 		if errors.As(err, &ue) {
 			err = ue.Err
 		}
-		return nil, failure(shown(u), err, h.stall)
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, failure(shown(u), err)
 	}
+	alarm.off()
 	body = &Body{URL: shown(resp.Request.URL), Size: resp.ContentLength}
 	body.ReadCloser = &aliveBody{rc: resp.Body, stall: h.stall, left: h.stall, cancel: cancel, ctx: ctx}
 	if e := h.judge(resp, part, body); e != nil {

@@ -124,7 +124,7 @@ func (r *Remote) madeUp(err error) error {
 // small reads a file of at most limit bytes.
 func (r *Remote) small(ctx context.Context, name string, limit int64) ([]byte, error) {
 	for p := r.Retry.start(); ; {
-		text, err := r.smallOnce(ctx, name, limit)
+		text, err := r.smallOnce(ctx, name, limit, Part{Silence: p.silence(silenceSmall)})
 		if err == nil {
 			return text, nil
 		}
@@ -134,8 +134,8 @@ func (r *Remote) small(ctx context.Context, name string, limit int64) ([]byte, e
 	}
 }
 
-func (r *Remote) smallOnce(ctx context.Context, name string, limit int64) ([]byte, error) {
-	body, err := r.From.Get(ctx, name, Part{})
+func (r *Remote) smallOnce(ctx context.Context, name string, limit int64, part Part) ([]byte, error) {
+	body, err := r.From.Get(ctx, name, part)
 	if err != nil {
 		return nil, err
 	}
@@ -207,9 +207,9 @@ func (r *Remote) download(ctx context.Context, info *narinfo.Info, s *spool) err
 	p.reached = s.length()
 	tag, whole := "", false // whole: no more ranges
 	for {
-		part := Part{s.length(), tag}
-		if whole {
-			part = Part{}
+		part := Part{Silence: p.silence(silenceNAR)}
+		if !whole {
+			part.From, part.Tag = s.length(), tag
 		}
 		body, err := r.From.Get(ctx, info.URL, part)
 		if err == nil {

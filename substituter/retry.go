@@ -27,6 +27,13 @@ const longestWait = time.Minute
 // count as one that brought something.
 const enough = 64 << 10
 
+// How long the first request for a file waits for its answer to begin. Servers
+// may make a NAR while it is waited for.
+const (
+	silenceSmall = 5 * time.Second
+	silenceNAR   = 15 * time.Second
+)
+
 // remedy says whether a failed request may be made again.
 type remedy struct {
 	again   bool
@@ -49,6 +56,13 @@ func (r Retry) start() *patience {
 	r.Later = or(r.Later, time.Second)
 	r.Budget = or(r.Budget, 2*time.Minute)
 	return &patience{retry: r, started: time.Now()}
+}
+
+// silence returns how long the next attempt waits for an answer to begin: twice
+// as long each time. Requests get lost, above all in servers that are asked for
+// much at a time, and are soon answered when they are made again.
+func (p *patience) silence(first time.Duration) time.Duration {
+	return first << min(p.attempts, 10)
 }
 
 // again decides after an attempt that failed with length bytes of the file there.

@@ -2,12 +2,12 @@ package substituter
 
 import (
 	"context"
-	"io"
-	"io/fs"
-
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"strings"
+	"time"
 )
 
 // Transport gets the files of one binary cache. It is safe for concurrent use.
@@ -22,8 +22,9 @@ type Transport interface {
 
 // Part says which bytes of a file are wanted. The zero value is all of them.
 type Part struct {
-	From int64  // offset of the first byte; the answer may start at 0 all the same
-	Tag  string // of the version that the bytes before From are of, "" if not known
+	From    int64         // offset of the first byte; the answer may start at 0 all the same
+	Tag     string        // of the version that the bytes before From are of, "" if not known
+	Silence time.Duration // longest wait for the beginning of the answer; 0 means the transport's own
 }
 
 // Body is a file of a cache as it arrives.
