@@ -98,10 +98,11 @@ func (z *Reader) bareBody() (done bool, err error) {
 			done = true
 			break
 		}
-		// One byte more than allowed shows what is too much.
-		rest := min(z.left, z.block.output-z.output)
+		// Where nothing may follow but the end marker, one byte more shows
+		// whether something does.
+		rest := max(1, min(z.left, z.block.output-z.output))
 		from := w.pos
-		why := w.expand(d, int(min(batchSize, rest))+1)
+		why := w.expand(d, int(min(batchSize, rest)))
 		n := int64(w.pos - from)
 		z.left -= n
 		z.output += n

@@ -2,6 +2,7 @@ package xz
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -165,5 +166,30 @@ func TestBadChunks(t *testing.T) {
 	}
 	if _, _, err := decodeLZMA2(&d, hello, 4096, 11); err != ErrSize {
 		t.Errorf("one byte more than allowed: got %v", err)
+	}
+}
+
+// LZMA of a known size may do without an end marker, or not.
+func TestKnownSize(t *testing.T) {
+	var z Reader
+	for seed := range uint64(40) {
+		in, want := knownSize(seed, seed%2 == 0)
+		for _, size := range []int64{0, int64(max(1, len(want)))} {
+			z.Reset(bytes.NewReader(in), Config{Format: LZMA, MaxSize: size})
+			if out, err := io.ReadAll(&z); err != nil || !bytes.Equal(out, want) {
+				t.Errorf("seed %d: wrong output of %d bytes, want %d, or %v", seed, len(out), len(want), err)
+			}
+		}
+		if out, err := slowAlone(in, 1<<20, 1<<20); err != nil || !bytes.Equal(out, want) {
+			t.Errorf("seed %d: slow decoder: wrong output or %v", seed, err)
+		}
+		for _, wrong := range []int64{-1, 1} {
+			bad := bytes.Clone(in)
+			binary.LittleEndian.PutUint64(bad[5:], uint64(int64(len(want))+wrong))
+			z.Reset(bytes.NewReader(bad), Config{Format: LZMA})
+			if out, err := io.ReadAll(&z); err == nil {
+				t.Errorf("seed %d: a size that is wrong by %d: %d bytes without an error", seed, wrong, len(out))
+			}
+		}
 	}
 }

@@ -119,6 +119,28 @@ func randomChunks(r *rand.Rand, dict, n int) *chunkWriter {
 	return w
 }
 
+// knownSize makes an .lzma file whose header has the size of its content, and
+// the content.
+func knownSize(seed uint64, marker bool) (in, content []byte) {
+	p := properties{lc: 1, lp: 2, pb: 3}
+	r := rand.New(rand.NewPCG(10, seed))
+	w := &chunkWriter{dict: 1 << 14}
+	w.model.reset(p.lc, p.lp, p.pb)
+	e := newSlowEncoder()
+	next := w.randomSymbols(r, r.IntN(30000))
+	for s, ok := next(); ok; s, ok = next() {
+		w.model.code(e, s, w.out)
+		w.out, _ = w.model.apply(s, w.out, 0, w.dict)
+	}
+	if marker {
+		w.model.code(e, symbol{length: 2, dist: endMarker}, w.out)
+	}
+	in = append(in, byte((p.pb*5+p.lp)*9+p.lc))
+	in = le.AppendUint32(in, uint32(w.dict))
+	in = le.AppendUint64(in, uint64(len(w.out)))
+	return append(in, e.finish()...), w.out
+}
+
 // A container wraps LZMA2 data as .xz. Its fields say what the headers hold,
 // rightly or not; checksums of headers are right.
 type container struct {

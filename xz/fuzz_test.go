@@ -66,6 +66,10 @@ func FuzzBare(f *testing.F) {
 			f.Add(v.read(f), v.config.Format == Lzip)
 		}
 	}
+	for seed := range uint64(6) {
+		in, _ := knownSize(seed, seed%2 == 0)
+		f.Add(in, false)
+	}
 	var z Reader
 	f.Fuzz(func(t *testing.T, in []byte, lzip bool) {
 		c := Config{Format: LZMA, MaxDict: 1 << 20, MaxSize: fuzzLimit}
