@@ -51,8 +51,8 @@ func (a *app) resolve(ctx context.Context, paths []storepath.Path, r assemble.Re
 		}
 	}
 	where := ""
-	for _, c := range a.global.caches {
-		if name := cacheName(c); from[name] {
+	for _, c := range a.global.effective.Caches {
+		if name := cacheName(c.URL); from[name] {
 			where += ", " + name
 		}
 	}

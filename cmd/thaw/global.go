@@ -1,25 +1,24 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"net/http"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
+	"thaw/config"
 	"thaw/narinfo"
 	"thaw/storepath"
-	"thaw/substituter"
 )
 
-// defaultCache is used when the command line names none.
-const defaultCache = "https://cache.nixos.org"
-
-// global holds the options that all verbs have.
+// global holds the options that all verbs have, and what else is set for a run.
 type global struct {
 	caches      []string
 	keys        []string
@@ -28,67 +27,137 @@ type global struct {
 	connections int
 	cacheDir    string
 	noCache     bool
+	offline     bool
+	netrc       string
+	nixConf     string
 	progress    string
 	verbose     bool
 	quiet       bool
+
+	effective config.Effective // of the options and everything below them
 }
 
 func (g *global) flags(f *pflag.FlagSet) {
-	f.StringArrayVar(&g.caches, "cache", nil, "binary cache: https://…, http://…, file://DIR or a directory; may be repeated (default "+defaultCache+")")
-	f.StringArrayVar(&g.keys, "trusted-key", nil, "public key NAME:BASE64, or a file that holds one; may be repeated (default the key of cache.nixos.org)")
+	f.StringArrayVar(&g.caches, "cache", nil, "binary cache: https://…, http://…, file://DIR or a directory; may be repeated (default https://cache.nixos.org)")
+	f.StringArrayVar(&g.keys, "trusted-key", nil, "public key NAME:BASE64, or a file that holds some; may be repeated (default the key of cache.nixos.org)")
 	f.StringArrayVar(&g.exempt, "no-check-sigs", nil, "take what the cache with this URL says without a signature; may be repeated")
 	f.IntVar(&g.jobs, "jobs", 0, "NARs decoded at a time (default the number of cores)")
-	f.IntVar(&g.connections, "connections", 64, "requests at a time to one host")
+	f.IntVar(&g.connections, "connections", 0, "requests at a time to one host (default 64)")
 	f.StringVar(&g.cacheDir, "cache-dir", "", "where fetched objects are kept (default thaw in the user's cache directory)")
 	f.BoolVar(&g.noCache, "no-cache", false, "keep nothing: use a temporary directory instead of --cache-dir")
+	f.BoolVar(&g.offline, "offline", false, "fetch nothing: use what is in --cache-dir alone")
+	f.StringVar(&g.netrc, "netrc", "", "file of passwords for caches (default $NETRC, else ~/.netrc if it is there)")
+	f.StringVar(&g.nixConf, "nix-conf", "", "take caches, keys and network settings that are not set otherwise from this nix.conf")
 	f.StringVar(&g.progress, "progress", "auto", "auto, plain, json or none")
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "say more")
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "print only results, warnings and errors")
 }
 
+// limit is the largest number of jobs or connections.
+const limit = 1024
+
 // check completes the options and refuses what makes no sense.
 func (g *global) check() error {
-	if g.jobs == 0 {
-		g.jobs = runtime.GOMAXPROCS(0)
-	}
 	switch {
-	case g.jobs < 1 || g.jobs > 1024:
-		return usage("", "--jobs %d is not from 1 to 1024", g.jobs)
-	case g.connections < 1 || g.connections > 1024:
-		return usage("", "--connections %d is not from 1 to 1024", g.connections)
+	case g.jobs < 0 || g.jobs > limit:
+		return usage("", "--jobs %d is not from 1 to %d", g.jobs, limit)
+	case g.connections < 0 || g.connections > limit:
+		return usage("", "--connections %d is not from 1 to %d", g.connections, limit)
 	case !slices.Contains([]string{"auto", "plain", "json", "none"}, g.progress):
 		return usage("", "--progress %s is not auto, plain, json or none", g.progress)
 	case g.noCache && g.cacheDir != "":
 		return usage("leave one of them out", "--no-cache and --cache-dir contradict each other")
+	case g.noCache && g.offline:
+		return usage("leave one of them out", "--no-cache and --offline contradict each other")
 	}
-	if len(g.caches) == 0 {
-		g.caches = []string{defaultCache}
+	layers, err := g.layers()
+	if err != nil {
+		return err
 	}
+	g.effective = config.Merge(layers...)
+	g.jobs, g.connections = min(g.effective.Jobs, limit), min(g.effective.Connections, limit)
 	return nil
+}
+
+// layers returns the places that settings come from, the strongest first.
+func (g *global) layers() ([]config.Layer, error) {
+	options := config.Layer{Source: "command line", Keys: g.keys, Netrc: g.netrc, CacheDir: g.cacheDir, Jobs: g.jobs, Connections: g.connections}
+	for _, url := range g.caches {
+		options.Caches = append(options.Caches, config.Cache{URL: url})
+	}
+	environment, err := config.Environment(os.Getenv)
+	if err != nil {
+		return nil, usage("", "%v", err)
+	}
+	layers := []config.Layer{options, environment}
+	if dir, err := os.UserConfigDir(); err == nil {
+		file := filepath.Join(dir, "thaw", "config.yaml")
+		text, err := os.ReadFile(file)
+		if err == nil {
+			l, err := config.YAML(file, text)
+			if err != nil {
+				return nil, usage("thaw config --help lists its keys", "%v", err)
+			}
+			layers = append(layers, l)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	if g.nixConf != "" {
+		l, err := config.NixConf(g.nixConf, func(file string) (string, error) {
+			text, err := os.ReadFile(file)
+			return string(text), err
+		})
+		if err != nil {
+			return nil, usage("", "--nix-conf: %v", err)
+		}
+		layers = append(layers, l)
+	}
+	return append(layers, builtIn()), nil
+}
+
+func builtIn() config.Layer {
+	l := config.Layer{
+		Source:  "built in",
+		Caches:  []config.Cache{{URL: "https://cache.nixos.org"}},
+		Keys:    []string{narinfo.CacheNixosOrg},
+		Connect: 15 * time.Second, Stall: 30 * time.Second,
+		Jobs: runtime.GOMAXPROCS(0), Connections: 64,
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		if file := filepath.Join(home, ".netrc"); exists(file) {
+			l.Netrc = file
+		}
+	}
+	if dir, err := os.UserCacheDir(); err == nil {
+		l.CacheDir = filepath.Join(dir, "thaw")
+	}
+	return l
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
 }
 
 // trusted returns the keys of this run and warnings about them.
 func (g *global) trusted() (keys narinfo.Keys, warnings []string, err error) {
-	texts := g.keys
-	if len(texts) == 0 {
-		texts = []string{narinfo.CacheNixosOrg}
-	}
 	official, err := narinfo.ParseKey(narinfo.CacheNixosOrg)
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, text := range texts {
+	for _, text := range g.effective.Keys {
 		if !strings.Contains(text, ":") || strings.HasPrefix(text, "/") || strings.HasPrefix(text, ".") {
 			content, err := os.ReadFile(text)
 			if err != nil {
-				return nil, nil, usage("give NAME:BASE64, or a file that holds it", "--trusted-key %s: %v", text, err)
+				return nil, nil, usage("give NAME:BASE64, or a file that holds it", "trusted key %s: %v", text, errors.Unwrap(err))
 			}
 			text = string(content)
 		}
 		for _, t := range strings.Fields(text) {
 			k, err := narinfo.ParseKey(t)
 			if err != nil {
-				return nil, nil, usage("a cache publishes its key beside its URL", "--trusted-key: %v", err)
+				return nil, nil, usage("a cache publishes its key beside its URL", "trusted key: %v", err)
 			}
 			if k.Name == official.Name && !k.Public.Equal(official.Public) {
 				warnings = append(warnings, fmt.Sprintf("the key given for %s is not the one of cache.nixos.org, which is %s", k.Name, official))
@@ -97,113 +166,6 @@ func (g *global) trusted() (keys narinfo.Keys, warnings []string, err error) {
 		}
 	}
 	return keys, warnings, nil
-}
-
-// source is where a run gets its store objects.
-type source struct {
-	*substituter.Disk
-	list   *substituter.List
-	remove func()
-}
-
-// open opens the caches of the run.
-func (g *global) open(ev *substituter.Events) (*source, error) {
-	keys, warnings, err := g.trusted()
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range warnings {
-		ev.Warn(w)
-	}
-	settings := substituter.HTTPSettings{Connections: g.connections, UserAgent: "thaw/" + version()}
-	client, err := settings.Client()
-	if err != nil {
-		return nil, err
-	}
-	list := &substituter.List{Events: ev}
-	exempt := map[string]bool{}
-	for _, e := range g.exempt {
-		exempt[cacheName(e)] = true
-	}
-	for _, c := range g.caches {
-		t, err := transport(c, client, settings)
-		if err != nil {
-			return nil, usage("http://…, https://…, file://DIR and directories are supported", "--cache %s: %v", redacted(c), err)
-		}
-		r := &substituter.Remote{From: t, Keys: keys, Exempt: exempt[t.String()], Events: ev}
-		if r.Exempt {
-			ev.Warn("signatures of " + t.String() + " are not checked")
-			delete(exempt, t.String())
-		}
-		list.Caches = append(list.Caches, r)
-	}
-	for e := range exempt {
-		return nil, usage("it takes the URL of one of the caches", "--no-check-sigs=%s: there is no --cache of that URL", redacted(e))
-	}
-	src := &source{list: list, remove: func() {}}
-	dir := g.cacheDir
-	switch {
-	case g.noCache:
-		if dir, err = os.MkdirTemp("", "thaw-"); err != nil {
-			return nil, err
-		}
-		src.remove = func() { os.RemoveAll(dir) }
-	case dir == "":
-		base, err := os.UserCacheDir()
-		if err != nil {
-			return nil, usage("give --cache-dir DIR, or --no-cache", "there is no place for the cache: %v", err)
-		}
-		dir = filepath.Join(base, "thaw")
-	}
-	if src.Disk, err = substituter.OpenDisk(dir, list, keys, g.jobs, ev); err != nil {
-		src.remove()
-		return nil, fmt.Errorf("the cache directory: %w", err)
-	}
-	return src, nil
-}
-
-// transport returns the cache at a URL or in a directory.
-func transport(c string, client *http.Client, s substituter.HTTPSettings) (substituter.Transport, error) {
-	if dir, ok := cacheDir(c); ok {
-		abs, err := filepath.Abs(dir)
-		if err != nil {
-			return nil, err
-		}
-		if st, err := os.Stat(abs); err != nil {
-			return nil, fmt.Errorf("there is no directory %s", abs)
-		} else if !st.IsDir() {
-			return nil, fmt.Errorf("%s is not a directory", abs)
-		}
-		return substituter.File{Dir: abs}, nil
-	}
-	return substituter.NewHTTP(c, client, s)
-}
-
-// cacheDir returns the directory that a cache is in, if it is in one.
-func cacheDir(c string) (dir string, ok bool) {
-	if dir, ok = strings.CutPrefix(c, "file://"); ok {
-		return dir, true
-	}
-	return c, !strings.Contains(c, "://")
-}
-
-// cacheName returns the URL that the cache calls itself.
-func cacheName(c string) string {
-	if t, err := transport(c, nil, substituter.HTTPSettings{}); err == nil {
-		return t.String()
-	}
-	return c
-}
-
-// redacted returns a cache's URL for messages: without credentials.
-func redacted(c string) string {
-	if scheme, rest, ok := strings.Cut(c, "://"); ok {
-		host, path, _ := strings.Cut(rest, "/")
-		if i := strings.LastIndex(host, "@"); i >= 0 {
-			return scheme + "://…@" + host[i+1:] + "/" + path
-		}
-	}
-	return c
 }
 
 // storePaths reads the arguments of a verb.
