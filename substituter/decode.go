@@ -46,6 +46,8 @@ func decode(ctx context.Context, w io.Writer, raw io.Reader, info *narinfo.Info)
 	switch {
 	case err != nil && in.err != nil && in.err != io.EOF:
 		return warnings, in.err // the cause, not what a decoder makes of it
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return warnings, fileCutOff(in.n)
 	case err != nil && len(warnings) > 0:
 		return warnings, fmt.Errorf("%w (%s)", err, warnings[0])
 	case err != nil:
@@ -153,6 +155,12 @@ type cutOff struct{ got, want int64 }
 func (c cutOff) Error() string {
 	return fmt.Sprintf("the NAR is cut off: %d of %d bytes", c.got, c.want)
 }
+
+// fileCutOff is the error for a file that ends early, after so many bytes.
+type fileCutOff int64
+
+func (c fileCutOff) Error() string { return fmt.Sprintf("the file is cut off after %d bytes", int64(c)) }
+func (c fileCutOff) Unwrap() error { return io.ErrUnexpectedEOF }
 
 func (v *verifier) verdict() error {
 	if v.left > 0 {
