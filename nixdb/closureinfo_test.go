@@ -59,7 +59,7 @@ func pathsOf(registration []byte) (paths []string) {
 func TestNixLoadsRegistration(t *testing.T) {
 	for _, c := range closures {
 		t.Run(c.name, func(t *testing.T) {
-			_, infos := c.open(t)
+			infos := c.open(t)
 			nixEnv(t)
 			empty := t.TempDir()
 			load := exec.Command(testbed.Tool(t, "nix-store"), "--store", empty, "--load-db")
@@ -97,7 +97,7 @@ func TestNixDumps(t *testing.T) {
 			s.Derivers[info.StorePath] = path(t, storepath.Dir+"/"+info.Deriver)
 		}
 	}
-	root := unpack(t, tinyCache, &Store{Infos: []*narinfo.Info{}})
+	root := unpack(t, &Store{Infos: []*narinfo.Info{}})
 	db, err := s.Database()
 	if err != nil {
 		t.Fatal(err)

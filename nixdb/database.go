@@ -11,6 +11,7 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 
 	"thaw/narinfo"
+	"thaw/storepath"
 )
 
 //go:embed schema.sql
@@ -48,7 +49,7 @@ func (s *Store) database(c *closure) (data []byte, err error) {
 	return conn.Serialize("main")
 }
 
-// insert adds the rows of both tables, in the order of their keys.
+// insert adds the rows of all tables, in the order of their keys.
 func (s *Store) insert(conn *sqlite.Conn, c *closure) (err error) {
 	defer sqlitex.Transaction(conn)(&err)
 	paths, err := conn.Prepare(`insert into ValidPaths (id, path, hash, registrationTime, deriver, narSize, sigs, ca) values (?, ?, ?, ?, ?, ?, ?, ?)`)
@@ -59,12 +60,21 @@ func (s *Store) insert(conn *sqlite.Conn, c *closure) (err error) {
 	if err != nil {
 		return err
 	}
+	outputs, err := conn.Prepare(`insert into DerivationOutputs (drv, id, path) values (?, ?, ?)`)
+	if err != nil {
+		return err
+	}
 	for _, info := range c.infos {
 		if err := s.insertPath(paths, c, info); err != nil {
 			return fmt.Errorf("%s: %w", info.StorePath, err)
 		}
 		if err := insertRefs(refs, c, info); err != nil {
 			return fmt.Errorf("references of %s: %w", info.StorePath, err)
+		}
+		if isDerivation(info.StorePath) {
+			if err := s.insertOutputs(outputs, c, info.StorePath); err != nil {
+				return fmt.Errorf("%s: %w", info.StorePath, err)
+			}
 		}
 	}
 	return nil
@@ -91,6 +101,27 @@ func insertRefs(stmt *sqlite.Stmt, c *closure, info *narinfo.Info) error {
 	for _, id := range ids {
 		stmt.BindInt64(1, c.ids[info.StorePath])
 		stmt.BindInt64(2, id)
+		if err := run(stmt); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) insertOutputs(stmt *sqlite.Stmt, c *closure, drv storepath.Path) error {
+	content, ok := s.Derivations[drv]
+	if !ok {
+		return errors.New("it is a derivation whose content is not given")
+	}
+	outputs, err := parseOutputs(content)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(outputs, func(a, b output) int { return strings.Compare(a.name, b.name) })
+	for _, o := range outputs {
+		stmt.BindInt64(1, c.ids[drv])
+		stmt.BindText(2, o.name)
+		stmt.BindText(3, o.path.String())
 		if err := run(stmt); err != nil {
 			return err
 		}

@@ -17,129 +17,29 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
-	"thaw/image/dir"
-	"thaw/internal/decompress"
 	"thaw/internal/testbed"
-	"thaw/nar"
 	"thaw/narinfo"
 	"thaw/rootfs"
-	"thaw/storepath"
 )
-
-// nixEnv makes the Nix of this machine forget its settings.
-func nixEnv(t testing.TB) {
-	t.Setenv("HOME", t.TempDir())
-	t.Setenv("NIX_CONF_DIR", t.TempDir())
-	t.Setenv("NIX_CONFIG", "build-users-group =\nsubstituters =\nexperimental-features = nix-command\n")
-	t.Setenv("NIX_REMOTE", "")
-}
-
-// unpack writes the objects of a cache in a directory, and what s puts beside
-// them, into a new directory.
-func unpack(t *testing.T, cache string, s *Store) string {
-	t.Helper()
-	root := t.TempDir()
-	t.Cleanup(func() { // for whoever is not root
-		filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				os.Chmod(p, 0o700)
-			}
-			return nil
-		})
-	})
-	r, err := os.OpenRoot(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	owners := dir.KeepOwners
-	if os.Getuid() != 0 {
-		owners = dir.IgnoreOwners
-	}
-	w, err := dir.NewWriter(r, dir.Options{Owners: owners})
-	if err != nil {
-		t.Fatal(err)
-	}
-	sink := rootfs.Check(w)
-	for _, d := range []string{".", "nix", "nix/store"} {
-		e := rootfs.Dir(d, 0o755)
-		e.ModTime = time.Unix(1, 0)
-		if err := sink.Add(e, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, info := range s.Infos {
-		if err := unpackObject(sink, cache, info); err != nil {
-			t.Fatalf("%s: %v", info.StorePath, err)
-		}
-	}
-	var tree rootfs.Tree
-	if err := s.Put(&tree); err != nil {
-		t.Fatal(err)
-	}
-	if err := tree.Send(sink); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return root
-}
-
-func unpackObject(sink rootfs.Sink, cache string, info *narinfo.Info) error {
-	f, err := os.Open(filepath.Join(cache, info.URL))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	plain, err := decompress.NewReader(info.Compression, f, info.NarSize)
-	if err != nil {
-		return err
-	}
-	defer plain.Close()
-	r := nar.NewReader(plain)
-	r.AllowDepth(1024)
-	for {
-		h, err := r.Next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		e := rootfs.Entry{Path: "nix/store/" + info.StorePath.Base(), Mode: h.Kind.Mode(), Size: h.Size, Target: h.Target, ModTime: time.Unix(1, 0)}
-		if h.Path != "." {
-			e.Path += "/" + h.Path
-		}
-		var data io.Reader
-		if h.Kind.IsFile() {
-			data = r
-		}
-		if err := sink.Add(e, data); err != nil {
-			return err
-		}
-	}
-}
 
 // closures are what the tests with real Nix unpack.
 var closures = []struct {
 	name string
 	keys func(t testing.TB) narinfo.Keys
-	open func(t testing.TB) (cache string, infos []*narinfo.Info)
+	open func(t testing.TB) []*narinfo.Info
 }{
-	{"tiny", tinyKeys, func(t testing.TB) (string, []*narinfo.Info) { return tinyCache, tiny(t) }},
-	{"small", listedKeys, func(t testing.TB) (string, []*narinfo.Info) { return listed(t, "small") }},
-	{"system", listedKeys, func(t testing.TB) (string, []*narinfo.Info) { return listed(t, "system") }},
+	{"tiny", tinyKeys, tiny},
+	{"small", listedKeys, func(t testing.TB) []*narinfo.Info { return listed(t, "small") }},
+	{"system", listedKeys, func(t testing.TB) []*narinfo.Info { return listed(t, "system") }},
 }
 
 func TestNixVerifies(t *testing.T) {
 	for _, c := range closures {
 		t.Run(c.name, func(t *testing.T) {
-			cache, infos := c.open(t)
+			infos := c.open(t)
 			s := &Store{Infos: infos, Epoch: epoch}
-			root := unpack(t, cache, s)
+			root := unpack(t, s)
 			before := dump(t, root)
 			nixEnv(t)
 			verify(t, root)
@@ -293,7 +193,7 @@ func checkPathInfo(t *testing.T, root string, infos []*narinfo.Info) {
 
 // One wrong byte is found and named; so is a path that is gone.
 func TestNixFindsDamage(t *testing.T) {
-	root := unpack(t, tinyCache, &Store{Infos: tiny(t)})
+	root := unpack(t, &Store{Infos: tiny(t)})
 	nixEnv(t)
 	var file string
 	filepath.WalkDir(filepath.Join(root, tinyLib), func(p string, d fs.DirEntry, err error) error {
@@ -429,127 +329,4 @@ func TestTreeLikeNix(t *testing.T) {
 			t.Errorf("%s is not Nix's", p)
 		}
 	}
-}
-
-// Garbage is what neither a root nor a profile refers to.
-func TestNixCollectsGarbage(t *testing.T) {
-	infos := tiny(t)
-	refs := map[string][]string{}
-	var all []string
-	for _, info := range infos {
-		all = append(all, info.StorePath.String())
-		for _, ref := range info.References {
-			refs[info.StorePath.String()] = append(refs[info.StorePath.String()], ref.String())
-		}
-	}
-	tests := []struct {
-		name            string
-		profiles, roots []string
-	}{
-		{"nothing kept", nil, nil},
-		{"root", nil, []string{tinyTool}},
-		{"roots", nil, []string{tinyLib, tinyData}},
-		{"profile", []string{tinyTool}, nil},
-		{"both", []string{tinyLib}, []string{tinyData}},
-		{"all", []string{tinySystem}, nil},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			s := &Store{Infos: infos}
-			for i, p := range tt.profiles {
-				s.Profiles = append(s.Profiles, Root{[]string{"system", "per-user/root/profile"}[i], path(t, p)})
-			}
-			for i, p := range tt.roots {
-				s.Roots = append(s.Roots, Root{[]string{"a", "thaw/b"}[i], path(t, p)})
-			}
-			live := reachable(refs, slices.Concat(tt.profiles, tt.roots)...)
-			dead := slices.DeleteFunc(slices.Clone(all), func(p string) bool { return slices.Contains(live, p) })
-			slices.Sort(dead)
-			root := unpack(t, tinyCache, s)
-			nixEnv(t)
-			if len(tt.profiles) == 0 { // gcroots/profiles leads outside of the root here
-				if got := sortedFields(testbed.Run(t, "nix-store", "--store", root, "--gc", "--print-dead")); !slices.Equal(got, dead) {
-					t.Errorf("from outside, dead are %q; want %q", got, dead)
-				}
-			}
-			if got := sortedFields(inside(t, root, "nix-store --gc --print-dead")); !slices.Equal(got, dead) {
-				t.Errorf("dead are %q; want %q", got, dead)
-			}
-			inside(t, root, "nix-store --gc && nix-store --verify --check-contents")
-			left, err := filepath.Glob(root + storepath.Dir + "/*-*")
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i := range left {
-				left[i] = strings.TrimPrefix(left[i], root)
-			}
-			if !slices.Equal(left, live) {
-				t.Errorf("after collecting, %q is left; want %q", left, live)
-			}
-		})
-	}
-}
-
-func sortedFields(b []byte) []string { return slices.Sorted(slices.Values(strings.Fields(string(b)))) }
-
-// A Nix inside takes the profile as its own, and goes on from there.
-func TestNixInside(t *testing.T) {
-	root := unpack(t, tinyCache, tinyStore(t))
-	nixEnv(t)
-	out := string(inside(t, root, `
-		nix-store --verify --check-contents
-		nix-env -p /nix/var/nix/profiles/system --list-generations
-		nix-env -p /nix/var/nix/profiles/system --set `+tinyTool+`
-		nix-env -p /nix/var/nix/profiles/system --list-generations
-		readlink /nix/var/nix/profiles/system /nix/var/nix/profiles/system-1-link /nix/var/nix/profiles/system-2-link
-		nix-env -p /nix/var/nix/profiles/system --rollback
-		readlink /nix/var/nix/profiles/system
-		echo new >/tmp-new
-		nix-store -q --references $(nix-store --add /tmp-new)
-		nix-store -q --roots `+tinyData+` | LC_ALL=C sort
-	`))
-	var got []string
-	for line := range strings.Lines(out) {
-		got = append(got, strings.Join(strings.Fields(line), " "))
-	}
-	generation := regexp.MustCompile(`^(\d+) \S+ \S+( \(current\))?$`)
-	for i := range got {
-		got[i] = generation.ReplaceAllString(got[i], "generation $1$2")
-	}
-	want := []string{
-		"generation 1 (current)",
-		"generation 1", "generation 2 (current)",
-		"system-2-link", tinySystem, tinyTool,
-		"system-1-link",
-		"/nix/var/nix/gcroots/thaw/data -> " + tinyData,
-		"/nix/var/nix/profiles/per-user/root/profile-1-link -> " + tinyTool,
-		"/nix/var/nix/profiles/system-1-link -> " + tinySystem,
-		"/nix/var/nix/profiles/system-2-link -> " + tinyTool,
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
-}
-
-// inside runs a script with root as the root directory, this machine's programs
-// mounted into it, and returns what it prints.
-func inside(t *testing.T, root, script string) []byte {
-	t.Helper()
-	testbed.Tool(t, "nix-store")
-	unshare := testbed.Tool(t, "unshare")
-	args := []string{"--map-root-user", "--mount", "--pid", "--fork"}
-	if err := exec.Command(unshare, append(args, "true")...).Run(); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("no namespaces, and CI must have them: %v", err)
-		}
-		t.Skipf("SKIPPED: this user may not make namespaces: %v", err)
-	}
-	const mounts = `set -e
-		for d in bin dev etc lib lib64 sbin usr; do
-			if [ -e /$d ]; then mkdir -p "$1/$d"; mount --rbind "/$d" "$1/$d"; fi
-		done
-		mkdir -p "$1/proc"
-		mount -t proc proc "$1/proc"
-		HOME=/ NIX_CONF_DIR=/ exec chroot "$1" /bin/sh -ec "$2"`
-	return testbed.Run(t, unshare, append(args, "/bin/sh", "-c", mounts, "sh", root, script)...)
 }

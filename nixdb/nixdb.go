@@ -15,17 +15,14 @@
 //	nix/var/nix/gcroots/profiles       -> /nix/var/nix/profiles
 //	nix/var/nix/gcroots/NAME           -> /nix/store/…
 //
-// Modes and layout are what `nix copy --to DIR` of Nix 2.8 makes, which later
-// versions upgrade on their own (local-store.cc and schema.sql of Nix). Left out
-// are db/reserved, 8 MiB of zeros that Nix makes when it first opens the store,
+// Modes and layout are what `nix copy --to DIR` of Nix 2.8 makes (local-store.cc
+// and schema.sql of Nix); Nix 2.26 makes the same files. Left out are db/reserved, 8 MiB of zeros that Nix makes when it first opens the store,
 // and the directories of users, which it makes likewise.
 //
 // The package also writes the three files of nixpkgs' closureInfo.
 //
-// It sees narinfos alone, not what is in the objects. So a derivation (a .drv)
-// in the closure becomes a valid path, and its row in DerivationOutputs is
-// missing: Nix then reads the file when asked what it builds, but does not know
-// it as a valid deriver of what is there.
+// Derivations whose outputs have no path until they are built are registered
+// like others, but not what became of them (the tables Realisations).
 package nixdb
 
 import (
@@ -52,6 +49,10 @@ type Store struct {
 	// have none. (A narinfo names one, but that is neither signed nor the same
 	// in every cache.)
 	Derivers map[storepath.Path]storepath.Path
+
+	// Derivations has the content of each path in the closure whose name ends in
+	// .drv: a database that does not say what they build makes Nix fail.
+	Derivations map[storepath.Path][]byte
 
 	// Profiles get a name in profiles and a first generation that is the path:
 	// "system" is a NixOS system, "default" what nix-env of root installs.

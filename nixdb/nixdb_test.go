@@ -26,7 +26,7 @@ import (
 var update = flag.Bool("u", false, "rewrite the golden files")
 
 const (
-	tinyCache  = "../testdata/caches/tiny/cache-xz"
+	tinyCache  = "../testdata/caches/tiny/cache-"
 	tinyKey    = "../testdata/caches/tiny/test-cache-1.pub"
 	tinyOracle = "../testdata/caches/tiny/oracle/"
 	tinySystem = "/nix/store/qfhwr7cblmbjq9kbrhna3hsdz3jppn6j-system-toplevel"
@@ -61,7 +61,7 @@ func readKey(t testing.TB, file string) narinfo.Key {
 }
 
 // openCache opens the narinfos of the paths that a cache in a directory has and
-// wanted accepts.
+// wanted accepts; Source is the directory.
 func openCache(t testing.TB, dir string, keys narinfo.Keys, wanted func(storepath.Path) bool) []*narinfo.Info {
 	t.Helper()
 	files, err := filepath.Glob(dir + "/*.narinfo")
@@ -85,6 +85,7 @@ func openCache(t testing.TB, dir string, keys narinfo.Keys, wanted func(storepat
 		if err != nil {
 			t.Fatal(err)
 		}
+		info.Source = dir
 		infos = append(infos, info)
 	}
 	return infos
@@ -100,11 +101,11 @@ func listedKeys(t testing.TB) narinfo.Keys {
 
 // tiny opens the closure of 11 paths that is in testdata.
 func tiny(t testing.TB) []*narinfo.Info {
-	return openCache(t, tinyCache, tinyKeys(t), func(storepath.Path) bool { return true })
+	return openCache(t, tinyCache+"xz", tinyKeys(t), func(storepath.Path) bool { return true })
 }
 
 // listed opens one of the closures in the large test cache.
-func listed(t testing.TB, list string) (dir string, infos []*narinfo.Info) {
+func listed(t testing.TB, list string) []*narinfo.Info {
 	text, err := os.ReadFile(testbed.Dir(t, "caches/lists", list+".closure"))
 	if err != nil {
 		t.Fatal(err)
@@ -113,12 +114,11 @@ func listed(t testing.TB, list string) (dir string, infos []*narinfo.Info) {
 	for _, line := range strings.Fields(string(text)) {
 		in[path(t, line)] = true
 	}
-	dir = testbed.Dir(t, "caches/xz")
-	infos = openCache(t, dir, listedKeys(t), func(p storepath.Path) bool { return in[p] })
+	infos := openCache(t, testbed.Dir(t, "caches/xz"), listedKeys(t), func(p storepath.Path) bool { return in[p] })
 	if len(infos) != len(in) {
 		t.Fatalf("%d of %d paths of %s are in the cache", len(infos), len(in), list)
 	}
-	return dir, infos
+	return infos
 }
 
 // listing is a sink that describes what it gets.
