@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"math/big"
 	"net/http"
 	"net/url"
@@ -202,8 +201,8 @@ func FuzzNetrc(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) { ParseNetrc("FILE", text) })
 }
 
-// selfSigned makes a certificate for 127.0.0.1, and its PEM.
-func selfSigned(t *testing.T) (tls.Certificate, []byte) {
+// selfSigned makes a client's certificate.
+func selfSigned(t *testing.T) tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -216,7 +215,7 @@ func selfSigned(t *testing.T) (tls.Certificate, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 // secure starts a server with TLS and HTTP/2, and returns a file with the
@@ -234,11 +233,7 @@ func secure(t *testing.T, files fault.Files, seen *[]int, rules ...fault.Rule) (
 		inner.ServeHTTP(w, r)
 	})
 	server.StartTLS()
-	bundle := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(bundle, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return server, bundle
+	return server, bundleOf(t, server)
 }
 
 // A client certificate is shown to the host that it is for, and to no other one.
@@ -246,7 +241,7 @@ func TestClientCertificate(t *testing.T) {
 	var first, second []int
 	other, _ := secure(t, subjectCache("zstd"), &second)
 	server, bundle := secure(t, subjectCache("zstd"), &first, fault.Rule{Path: aNAR, Fault: fault.Redirect(302, other.URL+"%s")})
-	cert, _ := selfSigned(t)
+	cert := selfSigned(t)
 	u, _ := url.Parse(server.URL)
 	r := &rig{}
 	ev := r.events.events()

@@ -189,6 +189,7 @@ func failure(shown string, err error) *Error {
 		cert     *tls.CertificateVerificationError
 		alert    tls.AlertError
 		timeout  net.Error
+		silent   silentError
 		dialing  = errors.As(err, &op) && op.Op == "dial"
 		proxying = errors.As(err, &op) && op.Op == "proxyconnect"
 	)
@@ -208,6 +209,8 @@ func failure(shown string, err error) *Error {
 		if errors.As(err, &timeout) && timeout.Timeout() {
 			e.Err = errors.New("no connection: it does not answer")
 		}
+	case errors.As(err, &silent):
+		e.dead = true
 	case errors.Is(err, io.EOF):
 		e.Err = errors.New("the server closed the connection without an answer")
 	}

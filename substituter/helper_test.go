@@ -1,7 +1,9 @@
 package substituter
 
 import (
+	"bytes"
 	"context"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"io/fs"
@@ -194,4 +196,56 @@ func urlOf(t testing.TB, files faultserver.Files) string {
 	}
 	t.Fatal("no narinfo")
 	return ""
+}
+
+// withoutField removes the lines of a field from a narinfo.
+func withoutField(text []byte, name string) (out []byte) {
+	for line := range bytes.Lines(text) {
+		if !bytes.HasPrefix(line, []byte(name+": ")) {
+			out = append(out, line...)
+		}
+	}
+	return out
+}
+
+// bundleOf returns a file with the certificate of a server.
+func bundleOf(t testing.TB, server *faultserver.Server) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(file, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// readKeys reads a file with a public key.
+func readKeys(t testing.TB, file string) narinfo.Keys {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := narinfo.ParseKey(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return narinfo.Keys{k}
+}
+
+// readList reads a file with a store path in each line.
+func readList(t testing.TB, file string) (paths []storepath.Path) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		p, err := storepath.Parse(strings.TrimSpace(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, p)
+	}
+	return paths
 }

@@ -74,6 +74,11 @@ func shown(u *url.URL) string {
 	return v.String() + "?…"
 }
 
+// silentError is for a server that did not begin to answer in that time.
+type silentError time.Duration
+
+func (s silentError) Error() string { return "the server sent nothing for " + time.Duration(s).String() }
+
 // Get implements [Transport].
 func (h *HTTP) Get(ctx context.Context, ref string, part Part) (body *Body, err error) {
 	u, err := h.resolve(ref)
@@ -87,7 +92,7 @@ func (h *HTTP) Get(ctx context.Context, ref string, part Part) (body *Body, err 
 		}
 	}()
 	silence := min(or(part.Silence, h.stall), h.stall)
-	alarm := alarm{ring: func() { cancel(fmt.Errorf("the server sent nothing for %s", silence)) }}
+	alarm := alarm{ring: func() { cancel(silentError(silence)) }}
 	defer alarm.off()
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteRequest: func(httptrace.WroteRequestInfo) { alarm.set(silence) },
