@@ -95,9 +95,11 @@ func (l *lengthProbs) reset() {
 	fill(l.high[:])
 }
 
+// fill sets probs to probInit, by copies that double.
 func fill(probs []prob) {
-	for i := range probs {
-		probs[i] = probInit
+	probs[0] = probInit
+	for n := 1; n < len(probs); n *= 2 {
+		copy(probs[n:], probs[:n])
 	}
 }
 
