@@ -159,7 +159,9 @@ func (c cutOff) Error() string {
 // fileCutOff is the error for a file that ends early, after so many bytes.
 type fileCutOff int64
 
-func (c fileCutOff) Error() string { return fmt.Sprintf("the file is cut off after %d bytes", int64(c)) }
+func (c fileCutOff) Error() string {
+	return fmt.Sprintf("the file is cut off after %d bytes", int64(c))
+}
 func (c fileCutOff) Unwrap() error { return io.ErrUnexpectedEOF }
 
 func (v *verifier) verdict() error {

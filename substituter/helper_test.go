@@ -29,7 +29,7 @@ const signer = faultserver.Signer("test-1")
 var quick = Retry{Attempts: 3, Soon: time.Millisecond, Later: 2 * time.Millisecond, Budget: 4 * time.Second}
 
 // quickStall is their longest silence.
-const quickStall = 300 * time.Millisecond
+const quickStall = 500 * time.Millisecond
 
 // events notes what happens.
 type events struct {
@@ -74,12 +74,23 @@ type rig struct {
 	client *http.Client
 }
 
-// newRig opens a disk cache in dir, over caches at URLs with falling priority.
+// newRig opens a disk cache in dir, over caches at URLs with falling priority,
+// for tests without servers that are silent on purpose.
 func newRig(t testing.TB, dir string, urls ...string) *rig {
+	t.Helper()
+	return newRigWith(t, HTTPSettings{}, dir, urls...)
+}
+
+// hasty is newRig for tests with such servers.
+func hasty(t testing.TB, dir string, urls ...string) *rig {
+	t.Helper()
+	return newRigWith(t, HTTPSettings{Stall: quickStall, Connect: quickStall}, dir, urls...)
+}
+
+func newRigWith(t testing.TB, settings HTTPSettings, dir string, urls ...string) *rig {
 	t.Helper()
 	r := &rig{}
 	ev := r.events.events()
-	settings := HTTPSettings{Stall: quickStall, Connect: quickStall}
 	client, err := settings.Client()
 	if err != nil {
 		t.Fatal(err)

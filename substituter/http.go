@@ -77,7 +77,9 @@ func shown(u *url.URL) string {
 // silentError is for a server that did not begin to answer in that time.
 type silentError time.Duration
 
-func (s silentError) Error() string { return "the server sent nothing for " + time.Duration(s).String() }
+func (s silentError) Error() string {
+	return "the server sent nothing for " + time.Duration(s).String()
+}
 
 // Get implements [Transport].
 func (h *HTTP) Get(ctx context.Context, ref string, part Part) (body *Body, err error) {

@@ -160,9 +160,6 @@ func TestSlowCache(t *testing.T) {
 	only := fast.Add(signer, "only", "none", fault.NAR(nil))
 	r := newRig(t, t.TempDir(), slow.URL, fault.New(t, fast).URL)
 	r.Next.Grace = 20 * time.Millisecond
-	for _, c := range r.Next.Caches {
-		c.From.(*HTTP).stall = 20 * time.Second
-	}
 	if _, err := r.get(t, only.StorePath); err != nil {
 		t.Fatal(err)
 	}

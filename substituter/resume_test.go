@@ -185,9 +185,6 @@ func TestInterrupted(t *testing.T) {
 	server := fault.New(t, files, fault.Rule{Path: aNAR, Fault: fault.CutPercent(50, fault.WithLength, fault.Stall)})
 	dir := t.TempDir()
 	r := newRig(t, dir, server.URL)
-	for _, c := range r.Next.Caches {
-		c.From.(*HTTP).stall = time.Minute
-	}
 	why := fmt.Errorf("why")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	got, err := r.Info(ctx, info.StorePath)

@@ -1,0 +1,99 @@
+package substituter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"thaw/internal/decompress"
+	"thaw/narinfo"
+	"thaw/storepath"
+)
+
+// Depth says how closely [Remote.Examine] looks at a NAR.
+type Depth int
+
+const (
+	// Headers asks whether the NAR's file is there and how long it is.
+	Headers Depth = iota
+	// Contents also reads, decompresses and hashes it.
+	Contents
+)
+
+// Examine looks for everything that is wrong with what the cache says and has of
+// a path. Problems are for people: one line each. The error is about this
+// machine or its network, or ctx.
+func (r *Remote) Examine(ctx context.Context, p storepath.Path, depth Depth) (problems []string, err error) {
+	text, err := r.small(ctx, p.Hash()+".narinfo", narinfo.MaxSize)
+	switch {
+	case KindOf(err) == NotFound:
+		return []string{"there is no narinfo"}, nil
+	case KindOf(err) == Integrity:
+		return []string{"narinfo: " + errors.Unwrap(err).Error()}, nil
+	case err != nil:
+		return nil, err
+	}
+	info, err := narinfo.OpenExempt(text, p)
+	if err != nil {
+		return []string{"narinfo: " + err.Error()}, nil
+	}
+	if !r.Exempt {
+		opened, err := narinfo.Open(text, p, r.Keys)
+		switch {
+		case err != nil:
+			problems = append(problems, "narinfo: "+err.Error())
+		case opened.Trust.Warning != "":
+			problems = append(problems, "narinfo: "+opened.Trust.Warning)
+			info = opened
+		default:
+			info = opened
+		}
+	}
+	if !decompress.Known(info.Compression) {
+		return append(problems, "narinfo: "+decompress.UnsupportedError(info.Compression).Error()), nil
+	}
+	more, err := r.examineNAR(ctx, info, depth)
+	return append(problems, more...), err
+}
+
+func (r *Remote) examineNAR(ctx context.Context, info *narinfo.Info, depth Depth) (problems []string, err error) {
+	var body *Body
+	for p := r.Retry.start(); ; {
+		if body, err = r.From.Get(ctx, info.URL, Part{Silence: p.silence(silenceNAR)}); err == nil {
+			break
+		}
+		if err = p.again(ctx, err, 0); err != nil {
+			break
+		}
+	}
+	switch {
+	case KindOf(err) == NotFound:
+		return []string{fmt.Sprintf("NAR: there is no %q", clip(info.URL))}, nil
+	case KindOf(err) == Integrity:
+		return []string{"NAR: " + errors.Unwrap(err).Error()}, nil
+	case err != nil:
+		return nil, err
+	}
+	defer body.Close()
+	if body.Size >= 0 && info.FileSize != 0 && body.Size != info.FileSize {
+		problems = append(problems, fmt.Sprintf("NAR: its file has %d bytes, and the FileSize in its narinfo is %d", body.Size, info.FileSize))
+	}
+	if depth == Headers {
+		return problems, nil
+	}
+	in := &counted{r: body}
+	warnings, err := decode(ctx, io.Discard, in, info)
+	for _, w := range warnings {
+		problems = append(problems, "NAR: "+w)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case in.err != nil && in.err != io.EOF:
+		return nil, broken(body.URL, in.err, in.n, body.Size)
+	case err != nil:
+		problems = append(problems, "NAR: "+err.Error())
+	}
+	return problems, nil
+}
