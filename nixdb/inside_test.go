@@ -123,7 +123,7 @@ func TestDerivations(t *testing.T) {
 	if got, want := string(out), tinySystem+"\n"+tinySystem+"\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	copied := t.TempDir()
+	copied := tempStore(t)
 	testbed.Run(t, "nix", "copy", "--derivation", "--no-check-sigs", "--from", "file://"+testbed.Root(t)+"/testdata/caches/tiny/cache-drvs", "--to", copied, drv)
 	const query = "select p.path, o.id, o.path from DerivationOutputs o, ValidPaths p where o.drv = p.id order by 1, 2"
 	got, want := queryFile(t, filepath.Join(root, dbDir, "db.sqlite"), query), queryFile(t, filepath.Join(copied, dbDir, "db.sqlite"), query)

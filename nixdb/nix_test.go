@@ -287,7 +287,7 @@ func (f sinkFunc) Add(e rootfs.Entry, data io.Reader) error { return f(e, data) 
 
 // The tree is that of `nix copy --to`, mode by mode, but for db/reserved and what belongs to users.
 func TestTreeLikeNix(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempStore(t)
 	nixEnv(t)
 	testbed.Run(t, "nix", "copy", "--no-check-sigs", "--from", "file://"+testbed.Root(t)+"/testdata/caches/tiny/cache-xz", "--to", dir, tinyLib)
 	want := map[string]fs.FileMode{}

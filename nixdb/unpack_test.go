@@ -23,19 +23,26 @@ func nixEnv(t testing.TB) {
 	t.Setenv("NIX_REMOTE", "")
 }
 
-// unpack writes the objects of a store, from the directories that are their
-// sources, and what the store puts beside them, into a new directory.
-func unpack(t *testing.T, s *Store) string {
-	t.Helper()
-	root := t.TempDir()
-	t.Cleanup(func() { // for whoever is not root
-		filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+// tempStore returns a new directory that can be removed with a store in it, by
+// whoever is not root too.
+func tempStore(t *testing.T) string {
+	dir := t.TempDir()
+	t.Cleanup(func() {
+		filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 			if err == nil && d.IsDir() {
 				os.Chmod(p, 0o700)
 			}
 			return nil
 		})
 	})
+	return dir
+}
+
+// unpack writes the objects of a store, from the directories that are their
+// sources, and what the store puts beside them, into a new directory.
+func unpack(t *testing.T, s *Store) string {
+	t.Helper()
+	root := tempStore(t)
 	r, err := os.OpenRoot(root)
 	if err != nil {
 		t.Fatal(err)
