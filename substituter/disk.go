@@ -179,6 +179,13 @@ func (d *Disk) Open(ctx context.Context, info *narinfo.Info) (io.ReadCloser, err
 		return nil, err
 	}
 	f, err := os.Open(d.nar(info))
+	if errors.Is(err, fs.ErrNotExist) { // another process has collected it
+		d.forget(info.NarHash.Digest32())
+		if err := d.Ensure(ctx, info); err != nil {
+			return nil, err
+		}
+		f, err = os.Open(d.nar(info))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -231,6 +238,7 @@ func (d *Disk) ensureNAR(ctx context.Context, info *narinfo.Info) error {
 	if d.has(info) {
 		err := d.verify(ctx, info)
 		if err == nil {
+			d.use(info)
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -261,6 +269,12 @@ func (d *Disk) setDone(key string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.done[key] = true
+}
+
+func (d *Disk) forget(key string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.done, key)
 }
 
 // slot waits until one more NAR may be decoded or hashed.

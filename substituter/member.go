@@ -25,7 +25,7 @@ type member struct {
 
 // maxStrikes is how many files in a row a server may fail to deliver before it
 // is taken for dead.
-const maxStrikes = 3
+const maxStrikes = 5
 
 // maxWarnings is how many objects are named that a cache failed for.
 const maxWarnings = 3
