@@ -26,6 +26,7 @@ func explain(err error) (text, hint string, code int) {
 		damaged  *localstore.DamagedError
 		space    *ext4.NoSpaceError
 		clash    fhs.CollisionError
+		problems *problemsError
 	)
 	switch {
 	case errors.Is(err, errInterrupted):
@@ -40,6 +41,8 @@ func explain(err error) (text, hint string, code int) {
 		return text, "replace it with --repair", exitIntegrity
 	case errors.As(err, &space):
 		return text, "give a larger --size, or --size fit", exitFailed
+	case errors.As(err, &problems):
+		return text, "", exitIntegrity
 	case errors.As(err, &clash):
 		return text, "leave one of them out, or the place: --link chooses what is merged", exitFailed
 	case errors.Is(err, unix.ENOSPC):

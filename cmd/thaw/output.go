@@ -93,21 +93,29 @@ func parseSize(s string) (fixed, free int64, err error) {
 			text = "?"
 		}
 	}
-	unit := int64(1)
-	number := text
-	if n := len(text); n > 0 {
-		if i := strings.IndexByte("KMGT", text[n-1]); i >= 0 {
-			unit, number = 1<<(10*(i+1)), text[:n-1]
-		}
-	}
-	n, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || n <= 0 || n > 1<<60/unit {
+	n, err := parseBytes(text)
+	if err != nil {
 		return 0, 0, usage("write fit, fit+256M or 2G; K, M, G and T are powers of 1024", "--size %s is not a size", s)
 	}
 	if fit {
-		return 0, n * unit, nil
+		return 0, n, nil
 	}
-	return n * unit, 0, nil
+	return n, 0, nil
+}
+
+// parseBytes reads a number of bytes, at least 1, that may end in K, M, G or T.
+func parseBytes(s string) (int64, error) {
+	unit := int64(1)
+	if n := len(s); n > 0 {
+		if i := strings.IndexByte("KMGT", s[n-1]); i >= 0 {
+			unit, s = 1<<(10*(i+1)), s[:n-1]
+		}
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err == nil && (n <= 0 || n > 1<<60/unit) {
+		err = strconv.ErrRange
+	}
+	return n * unit, err
 }
 
 func parseUUID(s string) (id [16]byte, err error) {

@@ -116,7 +116,7 @@ bytes every time.`,
 	root.SetHelpCommandGroupID("care")
 	root.SetCompletionCommandGroupID("care")
 	a.global.flags(root.PersistentFlags())
-	root.AddCommand(a.build(), a.unpack(), a.closure(), a.config(), a.version())
+	root.AddCommand(a.build(), a.unpack(), a.closure(), a.cache(), a.config(), a.version())
 	return root
 }
 
