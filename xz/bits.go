@@ -162,7 +162,7 @@ func (d rangeDecoder) matched(in *input, probs *[literalSize]prob, other byte) (
 	for sym < 1<<8 {
 		expect := uint(rest >> 63)
 		rest <<= 1
-		third := (0x100 + uint(rest)>>55&0x100) & same
+		third := (0x100 + uint(uint64(rest)>>55)&0x100) & same
 		third1 := third & expect
 		p0 := uint32(probs[2*sym+third&^expect])
 		p1 := uint32(probs[2*sym+third1+1])

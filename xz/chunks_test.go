@@ -87,6 +87,43 @@ func TestWindowSlides(t *testing.T) {
 	}
 }
 
+// A window that is still small when a large chunk comes keeps its dictionary.
+func TestWindowGrows(t *testing.T) {
+	p := properties{lc: 3, pb: 2}
+	for _, sizes := range [][]int{
+		{5000, maxChunk, 100, maxChunk, 100, maxChunk}, {4096, maxChunk}, {4100, maxChunk, maxChunk},
+		{1, maxChunk, maxChunk, 1}, {9000, maxChunk - 4000, maxChunk - 1, 5, 70000, maxChunk},
+	} {
+		for _, plain := range []bool{false, true} {
+			r := rand.New(rand.NewPCG(11, uint64(len(sizes))))
+			w := &chunkWriter{dict: 4096}
+			for i, size := range sizes {
+				control := byte(chunkState)
+				if i == 0 {
+					control = chunkDict
+				} else if plain {
+					w.plain(chunkPlain, sample(1<<16, uint64(i)))
+				}
+				from := len(w.out)
+				w.coded(control, p, func() (symbol, bool) {
+					left, reach := from+size-len(w.out), min(len(w.out), w.dict)
+					if left == 0 || left > 1 && reach > 0 && r.IntN(8) > 0 {
+						n := min(left, 2+r.IntN(maxMatch-1))
+						return symbol{length: n, dist: uint32(reach - 1 - r.IntN(min(reach, 40)))}, left > 0
+					}
+					return symbol{literal: true, value: byte(r.IntN(256))}, true
+				})
+			}
+			w.data = append(w.data, chunkEnd)
+			var d lzma2Decoder
+			out, _, err := decodeLZMA2(&d, w.data, int64(w.dict), unlimited)
+			if err != nil || !bytes.Equal(out, w.out) {
+				t.Fatalf("sizes %v: wrong output, or %v", sizes, err)
+			}
+		}
+	}
+}
+
 // What LZMA2 forbids is refused.
 func TestBadChunks(t *testing.T) {
 	p := properties{lc: 3, pb: 2}

@@ -70,7 +70,7 @@ func (zeroReader) Read(p []byte) (int, error) {
 func TestPeak(t *testing.T) {
 	tool(t, "xz")
 	const size = 20 << 20
-	packed := pipe(t, sample(size, 11), "xz", "-c", "-6", "-T1")
+	packed := pipe(t, sample(size, 11), "xz", "-c", "--lzma2=preset=0,dict=8MiB", "-T1")
 	debug.FreeOSMemory()
 	var before, now runtime.MemStats
 	runtime.ReadMemStats(&before)

@@ -144,7 +144,7 @@ func (d *lzmaDecoder) decode(w *window, limit int) stop {
 		buf      = w.buf
 		pos      = w.pos
 		base     = w.base
-		dict     = w.dict
+		dict     = uint(w.dict)
 		posMask  = uint(1)<<(d.props.pb%8) - 1
 		litMask  = uint(1)<<(d.props.lp%8) - 1
 		litShift = d.props.lc % 8
@@ -198,12 +198,12 @@ func (d *lzmaDecoder) decode(w *window, limit int) stop {
 				if rc.code < bound {
 					// A short repeat: one byte.
 					rc = rc.zero(p, bound)
-					rep := int(d.rep[0])
-					if rep >= pos-base || rep >= dict {
+					rep := uint(d.rep[0])
+					if rep >= uint(pos-base) || rep >= dict {
 						why = atBadDistance
 						break
 					}
-					from := pos - 1 - rep
+					from := pos - 1 - int(rep)
 					if from < 0 {
 						from += w.wrap
 					}
@@ -267,12 +267,12 @@ func (d *lzmaDecoder) decode(w *window, limit int) stop {
 			}
 		}
 		n += minMatch
-		rep := int(d.rep[0])
-		if rep >= pos-base || rep >= dict {
+		rep := uint(d.rep[0])
+		if rep >= uint(pos-base) || rep >= dict {
 			why = atBadDistance
 			break
 		}
-		from := pos - 1 - rep
+		from := pos - 1 - int(rep)
 		if from >= 0 {
 			copyMatch(buf, pos, from, int(n))
 		} else if from += w.wrap; from+int(n) <= w.wrap {

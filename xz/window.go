@@ -22,8 +22,13 @@ const (
 // hint bytes. It keeps the memory.
 func (w *window) reset(dict, hint int64) {
 	*w = window{buf: w.buf, dict: int(max(dict, minDict))}
-	w.hint = int(max(0, min(hint, dict+maxChunk)))
+	w.hint = int(max(0, min(hint, int64(w.full()))))
 }
+
+// full is the largest size that the memory needs to have: what decode may
+// write, up to copySlack beyond its output, and what it may still read, a
+// dictionary before that, must not meet.
+func (w *window) full() int { return w.dict + maxChunk + 2*copySlack }
 
 // resetDict forgets the output so far.
 func (w *window) resetDict() { w.base = w.pos }
@@ -35,16 +40,17 @@ func (w *window) reserve(n int) {
 	if need <= len(w.buf) {
 		return
 	}
-	// What decode may write, up to copySlack beyond its output, and what it
-	// may still read, a dictionary before that, must not meet.
-	full := w.dict + maxChunk + 2*copySlack
-	if need > full {
-		w.wrap = w.pos
-		w.base -= w.pos
-		w.pos = 0
+	full := w.full()
+	if need <= full {
+		w.grow(max(need, min(full, max(4*len(w.buf), w.hint+copySlack))))
 		return
 	}
-	w.grow(max(need, min(full, max(4*len(w.buf), w.hint+copySlack))))
+	if len(w.buf) < full {
+		w.grow(full)
+	}
+	w.wrap = w.pos
+	w.base -= w.pos
+	w.pos = 0
 }
 
 // grow moves the output to memory of size bytes.
