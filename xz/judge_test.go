@@ -77,51 +77,35 @@ func sample(n int, seed uint64) []byte {
 // Whatever the tools write comes back.
 func TestWrittenByTools(t *testing.T) {
 	tool(t, "xz")
-	big, small := sample(1<<20, 1), sample(60_000, 2)
+	huge, big, small := sample(6<<20, 1), sample(1<<20, 1), sample(60_000, 2)
 	type args = []string
-	cases := []struct {
+	type toolCase struct {
 		in   []byte
 		args args
-	}{
+	}
+	cases := []toolCase{
 		{nil, args{"-0"}}, {nil, args{"-T2"}}, {[]byte("x"), args{"-9e"}},
 		{big, args{"-T2", "--block-size=100000"}}, {big, args{"-T1", "--block-size=100000"}},
 		{big, args{"-T2", "--block-list=1,4095,4096,300000,0"}},
 		{small, args{"-T2", "--block-size=512"}},
 	}
 	for preset := range 10 {
-		cases = append(cases,
-			struct {
-				in   []byte
-				args args
-			}{big, args{fmt.Sprintf("-%d", preset)}},
-			struct {
-				in   []byte
-				args args
-			}{small, args{fmt.Sprintf("-%de", preset)}})
+		cases = append(cases, toolCase{big, args{fmt.Sprintf("-%d", preset)}}, toolCase{small, args{fmt.Sprintf("-%de", preset)}})
 	}
 	for _, check := range []string{"none", "crc32", "crc64", "sha256"} {
-		cases = append(cases, struct {
-			in   []byte
-			args args
-		}{small, args{"--check=" + check}})
+		cases = append(cases, toolCase{small, args{"--check=" + check}})
 	}
 	for lc := range 5 {
 		for lp := range 5 - lc {
 			for pb := range 5 {
-				cases = append(cases, struct {
-					in   []byte
-					args args
-				}{small, args{fmt.Sprintf("--lzma2=preset=1,lc=%d,lp=%d,pb=%d,dict=4KiB", lc, lp, pb)}})
+				cases = append(cases, toolCase{small, args{fmt.Sprintf("--lzma2=preset=1,lc=%d,lp=%d,pb=%d,dict=4KiB", lc, lp, pb)}})
 			}
 		}
 	}
 	for _, dict := range []string{"4KiB", "5000", "64KiB", "100000", "1MiB", "3MiB", "64MiB"} {
-		for _, mode := range []string{"fast,mf=hc3", "normal,nice=273"} {
-			cases = append(cases, struct {
-				in   []byte
-				args args
-			}{big, args{"--lzma2=dict=" + dict + ",mode=" + mode}})
-		}
+		cases = append(cases,
+			toolCase{huge, args{"--lzma2=preset=0,dict=" + dict}},
+			toolCase{small, args{"--lzma2=mode=normal,nice=273,dict=" + dict}})
 	}
 	var z Reader
 	defer z.Close()
