@@ -1,0 +1,186 @@
+package substituter
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	fault "thaw/internal/faultserver"
+	"thaw/internal/testbed"
+	"thaw/storepath"
+)
+
+// program builds thaw.
+func program(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "thaw")
+	cmd := exec.Command("go", "build", "-o", file, "./cmd/thaw")
+	cmd.Dir = testbed.Root(t)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return file
+}
+
+// system is a cache with some small objects and some large ones, and a root that
+// refers to all.
+func system() (files fault.Files, root storepath.Path) {
+	files = fault.Files{}
+	refs := []storepath.Path{files.Wide(signer, 60, 8)}
+	for i := range 4 {
+		name := fmt.Sprintf("large-%d", i)
+		refs = append(refs, files.Add(signer, name, []string{"zstd", "none"}[i%2], fault.NAR(fault.Noise(name, (i+1)<<20))).StorePath)
+	}
+	return files, files.Add(signer, "system", "zstd", fault.NAR([]byte("all")), refs...).StorePath
+}
+
+// build starts a build of an image.
+func build(thaw, url, cache, out string, root storepath.Path) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
+	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
+	cmd = exec.Command(thaw, "build", root.String(), "-o", out, "--cache", url, "--cache-dir", cache, "--trusted-key", signer.Key().String(), "--quiet")
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	return cmd, stdout, stderr
+}
+
+// A build that is killed at any moment leaves nothing that hurts: the next one
+// makes the same image, fetches no finished NAR again, and cleans up.
+func TestKilled(t *testing.T) {
+	kills := 100
+	if testing.Short() {
+		kills = 8
+	}
+	thaw := program(t)
+	files, root := system()
+	server := fault.Unstarted(t, files, fault.Rule{Path: aNAR, Fault: fault.Dripping(256<<10, 4*time.Millisecond)})
+	server.Latency = time.Millisecond
+	server.Start()
+
+	out := filepath.Join(t.TempDir(), "image.tar")
+	started := time.Now()
+	cmd, want, stderr := build(thaw, server.URL, t.TempDir(), out, root)
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, stderr)
+	}
+	took := time.Since(started)
+	digest := func(line *bytes.Buffer) string { return line.String()[strings.IndexByte(line.String(), '\t'):] }
+
+	finished, again, resumed := 0, 0, 0
+	for n := range kills {
+		dir, cache := t.TempDir(), t.TempDir()
+		out := filepath.Join(dir, "image.tar")
+		cmd, _, _ := build(thaw, server.URL, cache, out, root)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(rand.N(took))
+		cmd.Process.Kill()
+		cmd.Wait()
+		there, _ := filepath.Glob(cache + "/nar/*.nar")
+		before := len(server.Log())
+
+		cmd, got, stderr := build(thaw, server.URL, cache, out, root)
+		if err := cmd.Run(); err != nil {
+			t.Fatalf("after kill %d: %v\n%s", n, err, stderr)
+		}
+		if digest(got) != digest(want) {
+			t.Errorf("after kill %d: %s instead of %s", n, got, want)
+		}
+		if left := rests(t, cache); len(left) > 0 {
+			t.Errorf("after kill %d: left in the cache: %q", n, left)
+		}
+		if list, err := os.ReadDir(dir); err != nil || len(list) != 1 {
+			t.Errorf("after kill %d: beside the output: %v, %v", n, list, err)
+		}
+		finished += len(there)
+		fetched := map[string]int{}
+		for _, q := range server.Log()[before:] {
+			fetched[q.Path]++
+			if q.Header.Get("Range") != "" {
+				resumed++
+			}
+		}
+		for name, text := range files {
+			if !strings.HasSuffix(name, ".narinfo") || fetched["nar/"+fileOf(text)] == 0 {
+				continue
+			}
+			for _, nar := range there {
+				if strings.Contains(string(text), "NarHash: sha256:"+strings.TrimSuffix(filepath.Base(nar), ".nar")) {
+					again++
+				}
+			}
+		}
+	}
+	t.Logf("%d kills: %d NARs were finished, %d of them fetched again; %d downloads went on where they were", kills, finished, again, resumed)
+	if again*10 > finished || finished == 0 {
+		t.Errorf("%d of %d finished NARs were fetched again", again, finished)
+	}
+}
+
+// fileOf returns the name of the NAR's file in the text of a narinfo.
+func fileOf(text []byte) string {
+	_, rest, _ := strings.Cut(string(text), "URL: nar/")
+	name, _, _ := strings.Cut(rest, "\n")
+	return name
+}
+
+// Processes that build different images over one cold directory at once all
+// succeed, and fetch each NAR once; one that is killed is replaced by another.
+func TestManyProcesses(t *testing.T) {
+	thaw := program(t)
+	files, root := system()
+	for _, kill := range []bool{false, true} {
+		var roots []storepath.Path
+		for i := range 8 {
+			name := fmt.Sprintf("image-%d", i)
+			roots = append(roots, files.Add(signer, name, "none", fault.NAR([]byte(name)), root).StorePath)
+		}
+		server := fault.Unstarted(t, files, fault.Rule{Path: aNAR, Fault: fault.Dripping(256<<10, 2*time.Millisecond)})
+		server.Latency = time.Millisecond
+		server.Start()
+		cache, dir := t.TempDir(), t.TempDir()
+		var wg sync.WaitGroup
+		for i, root := range roots {
+			wg.Go(func() {
+				cmd, _, stderr := build(thaw, server.URL, cache, fmt.Sprintf("%s/%d.tar", dir, i), root)
+				if kill && i == 0 {
+					cmd.Start()
+					time.Sleep(300 * time.Millisecond)
+					cmd.Process.Kill()
+					cmd.Wait()
+					return
+				}
+				if err := cmd.Run(); err != nil {
+					t.Errorf("process %d: %v\n%s", i, err, stderr)
+				}
+			})
+		}
+		wg.Wait()
+		asked := map[string]int{}
+		for _, q := range server.Log() {
+			if strings.HasPrefix(q.Path, "nar/") {
+				asked[q.Path]++
+			}
+		}
+		twice := 0
+		for name, n := range asked {
+			if n > 1 {
+				twice++
+			}
+			if n > 2 || n > 1 && !kill {
+				t.Errorf("%s is asked for %d times", name, n)
+			}
+		}
+		t.Logf("killed %v: %d NARs, %d asked for twice", kill, len(asked), twice)
+		if left := rests(t, cache); len(left) > 0 && !kill {
+			t.Errorf("left behind: %q", left)
+		}
+	}
+}
