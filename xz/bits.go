@@ -87,8 +87,24 @@ func (d rangeDecoder) one(p *prob, bound uint32) rangeDecoder {
 	return d
 }
 
-// The trees have twice the probabilities that they need, so that the children
-// of the last bit, which nobody uses, can be loaded as well.
+// The trees below are most of the work of decoding, and nobody can predict
+// their bits, so they are decoded without branches. This has a form that the
+// compiler turns into conditional moves:
+//
+//   - there is one comparison, lt, and for each value an if of its own;
+//   - no value that a conditional move has chosen becomes part of an address;
+//     the symbol is therefore built from bit, which comes from lt alone;
+//   - half of the choices are made by a mask instead, because conditional
+//     moves compete for two of the processor's units;
+//   - both children's probabilities are loaded before it is known which one
+//     is needed;
+//   - each tree is a function that is not inlined: only then do its values
+//     stay in registers;
+//   - a loop's condition bounds the index, so that no check is left.
+//
+// A tree has twice the probabilities that it needs, so that the children of
+// the last bit, which do not exist, can be loaded like the others.
+// BenchmarkBranchFree shows it when a compiler undoes all this.
 
 // tree3 decodes a symbol of 3 bits, the highest first.
 //
@@ -154,18 +170,19 @@ func (d rangeDecoder) tree8(in *input, probs *[2 << 8]prob) (uint, rangeDecoder)
 //
 //go:noinline
 func (d rangeDecoder) matched(in *input, probs *[literalSize]prob, other byte) (uint, rangeDecoder) {
-	rest := int64(other) << 56
-	same := ^uint(0)
+	rest := int64(other) << 56 // its bits to come, the next one on top
+	same := ^uint(0)           // all ones while there is no difference, then 0
 	sym := uint(1)
-	i := 0x101 + uint(other)>>7<<8
+	i := 0x101 + uint(other)>>7<<8 // where p is from
 	p := uint32(probs[i])
 	for sym < 1<<8 {
+		// Of the two children, the one by the expected bit (all ones or 0)
+		// is in the third by the bit after that; the other is in the first.
 		expect := uint(rest >> 63)
 		rest <<= 1
 		third := (0x100 + uint(uint64(rest)>>55)&0x100) & same
-		third1 := third & expect
 		p0 := uint32(probs[2*sym+third&^expect])
-		p1 := uint32(probs[2*sym+third1+1])
+		p1 := uint32(probs[2*sym+1+third&expect])
 		lt, bit, moved, next := d.normalize(in).choose(p)
 		probs[i&(literalSize-1)] = moved
 		p = p1

@@ -7,7 +7,7 @@ const (
 	states      = 16    // 12, rounded up: what the last few symbols were; below 7 the last was a literal
 	maxPosBits  = 4     // pb: low bits of the position that choose probabilities
 	maxLitBits  = 4     // lc+lp: bits that choose a literal's probabilities
-	literalSize = 0x400 // probabilities for one literal
+	literalSize = 0x400 // probabilities for one literal: 0x300, rounded up
 	minMatch    = 2     // bytes in the shortest match
 	maxMatch    = 273   // bytes in the longest match
 	endMarker   = 1<<32 - 1
