@@ -19,6 +19,8 @@ type HTTP struct {
 	login  login
 	client *http.Client
 	stall  time.Duration
+	name   string                                // its URL for people, if that is another one
+	sign   func(req *http.Request) *http.Request // signs a request to the cache's own server; may be nil
 }
 
 var _ Transport = (*HTTP)(nil)
@@ -39,7 +41,12 @@ func NewHTTP(rawURL string, client *http.Client, s HTTPSettings) (*HTTP, error) 
 }
 
 // String returns the cache's URL without credentials.
-func (h *HTTP) String() string { return strings.TrimSuffix(h.url.String(), "/") }
+func (h *HTTP) String() string {
+	if h.name != "" {
+		return h.name
+	}
+	return strings.TrimSuffix(h.url.String(), "/")
+}
 
 // sameHost reports whether what is meant for one URL's server may go to the
 // other's.
@@ -110,6 +117,9 @@ func (h *HTTP) Get(ctx context.Context, ref string, part Part) (body *Body, err 
 		if part.Tag != "" {
 			req.Header.Set("If-Range", part.Tag)
 		}
+	}
+	if h.sign != nil && sameHost(u, h.url) {
+		req = h.sign(req)
 	}
 	resp, err := h.client.Do(req)
 	if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -84,7 +83,7 @@ func (g *global) remotes(ev *substituter.Events) (*substituter.List, error) {
 		}
 		t, err := transport(place, client, s)
 		if err != nil {
-			return nil, usage("http://…, https://…, file://DIR and directories are supported", "cache %s: %v", config.Redacted(c.URL), err)
+			return nil, usage("https://…, http://…, s3://BUCKET, file://DIR and directories are supported", "cache %s: %v", config.Redacted(c.URL), err)
 		}
 		r := &substituter.Remote{From: t, Keys: keys, Exempt: exempt[t.String()], Priority: priority, Events: ev}
 		if r.Exempt {
@@ -156,20 +155,28 @@ func authorization(c config.Cache) (string, error) {
 	return value, nil
 }
 
-// splitPriority takes ?priority=N off a cache's URL. 0 means that there is none.
+// splitPriority takes priority=N out of the query of a cache's URL. 0 means that
+// there is none.
 func splitPriority(c string) (place string, priority int, err error) {
 	place, query, ok := strings.Cut(c, "?")
 	if !ok {
 		return c, 0, nil
 	}
 	values, err := url.ParseQuery(query)
-	if err == nil && len(values) == 1 && values.Has("priority") {
+	if err == nil && values.Has("priority") {
 		priority, err = strconv.Atoi(values.Get("priority"))
-	} else {
-		err = errors.New("?")
+		if priority < 1 {
+			err = strconv.ErrRange
+		}
+		values.Del("priority")
 	}
-	if err != nil || priority < 1 {
-		return "", 0, usage("only ?priority=N is known, with N from 1 on", "cache %s: bad query", config.Redacted(c))
+	switch {
+	case err != nil:
+		return "", 0, usage("?priority=N has an N from 1 on", "cache %s: bad query", config.Redacted(c))
+	case len(values) > 0 && strings.HasPrefix(place, "s3://"):
+		place += "?" + values.Encode()
+	case len(values) > 0:
+		return "", 0, usage("only ?priority=N is known", "cache %s: bad query", config.Redacted(c))
 	}
 	return place, priority, nil
 }
@@ -188,6 +195,9 @@ func transport(c string, client *http.Client, s substituter.HTTPSettings) (subst
 		}
 		return substituter.File{Dir: abs}, nil
 	}
+	if strings.HasPrefix(c, "s3://") {
+		return substituter.NewS3(c, client, s)
+	}
 	return substituter.NewHTTP(c, client, s)
 }
 
@@ -201,7 +211,10 @@ func cacheDir(c string) (dir string, ok bool) {
 
 // cacheName returns the URL that the cache calls itself.
 func cacheName(c string) string {
-	place, _, _ := strings.Cut(c, "?")
+	place, _, err := splitPriority(c)
+	if err != nil {
+		return c
+	}
 	if t, err := transport(place, nil, substituter.HTTPSettings{}); err == nil {
 		return t.String()
 	}

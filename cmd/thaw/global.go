@@ -38,7 +38,7 @@ type global struct {
 }
 
 func (g *global) flags(f *pflag.FlagSet) {
-	f.StringArrayVar(&g.caches, "cache", nil, "binary cache: https://…, http://…, file://DIR or a directory; may be repeated (default https://cache.nixos.org)")
+	f.StringArrayVar(&g.caches, "cache", nil, "binary cache: https://…, http://…, s3://BUCKET, file://DIR or a directory; may be repeated (default https://cache.nixos.org)")
 	f.StringArrayVar(&g.keys, "trusted-key", nil, "public key NAME:BASE64, or a file that holds some; may be repeated (default the key of cache.nixos.org)")
 	f.StringArrayVar(&g.exempt, "no-check-sigs", nil, "take what the cache with this URL says without a signature; may be repeated")
 	f.IntVar(&g.jobs, "jobs", 0, "NARs decoded at a time (default the number of cores)")
