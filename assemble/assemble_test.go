@@ -194,6 +194,25 @@ func TestBuild(t *testing.T) {
 	}
 }
 
+// A package cannot take the place of what a running system mounts.
+func TestMountsStay(t *testing.T) {
+	c := newCache(t)
+	p := c.add(t, "p", pack(t, ".", "d", "./dev", "d", "./dev/x", "1", "./etc", "d", "./etc/y", "2", "./tmp", "3"))
+	plan, err := Resolve(t.Context(), c.open(t), Request{Roots: []storepath.Path{p}, Link: []string{"."}, Jobs: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got recorder
+	if _, err := Build(t.Context(), c.open(t), plan, &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"drwxr-xr-x 1 dev ", "dtrwxrwxrwx 1 tmp ", "Lrwxrwxrwx 1 etc " + p.String() + "/etc"} {
+		if !slices.Contains(got.list(), want) {
+			t.Errorf("%q is missing in\n%s", want, strings.Join(got.list(), "\n"))
+		}
+	}
+}
+
 // Files that two packages have are merged where they are equal, and named where
 // they are not.
 func TestCollisions(t *testing.T) {

@@ -18,11 +18,14 @@ import (
 	"thaw/substituter"
 )
 
-// mounts are the directories that a running system expects and no package has.
+// mounts are the directories that a running system mounts over. No package may
+// have them.
 var mounts = []rootfs.Entry{
-	rootfs.Dir("dev", 0o755), rootfs.Dir("etc", 0o755), rootfs.Dir("proc", 0o755), rootfs.Dir("root", 0o700),
-	rootfs.Dir("run", 0o755), rootfs.Dir("sys", 0o755), rootfs.Dir("tmp", fs.ModeSticky|0o777), rootfs.Dir("var", 0o755),
+	rootfs.Dir("dev", 0o755), rootfs.Dir("proc", 0o755), rootfs.Dir("run", 0o755), rootfs.Dir("sys", 0o755), rootfs.Dir("tmp", fs.ModeSticky|0o777),
 }
+
+// usual are the directories that a running system expects, whoever has them.
+var usual = []rootfs.Entry{rootfs.Dir("etc", 0o755), rootfs.Dir("root", 0o700), rootfs.Dir("var", 0o755)}
 
 // maxPropagates bounds the file that lists what a package propagates, in bytes.
 const maxPropagates = 1 << 20
@@ -106,11 +109,17 @@ func (b *build) derived(ctx context.Context) error {
 		return err
 	}
 	var tree rootfs.Tree
-	for _, e := range slices.Concat(mounts, view) {
+	for _, e := range slices.Concat(mounts, usual, slices.DeleteFunc(view, mountedOver)) {
 		e.ModTime = b.plan.Time
 		tree.Put(e, nil)
 	}
 	return tree.Send(b.sink)
+}
+
+// mountedOver reports whether an entry of the view is at or below one of mounts.
+func mountedOver(e rootfs.Entry) bool {
+	top, _, _ := strings.Cut(e.Path, "/")
+	return slices.ContainsFunc(mounts, func(m rootfs.Entry) bool { return m.Path == top })
 }
 
 // same reports which pairs of files in the store have equal contents. Each
