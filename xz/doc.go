@@ -27,11 +27,11 @@
 // All input is taken as hostile. A Reader needs about 200 KiB, the dictionary
 // and 2 MiB; less if the output is smaller. Memory is taken as output comes, or
 // at once where the caller has stated the size. The dictionary is bounded by
-// [Config.MaxDict]. Output is bounded by [Config.MaxSize]. Either bound is an error before it
-// is an allocation. An input that is cut off ends in [io.ErrUnexpectedEOF],
-// one that is damaged in a [FormatError]. What was read before an error comes
-// first, but only a Reader that has reached [io.EOF] has verified it: a check
-// stands at a block's end.
+// [Config.MaxDict], the output by [Config.MaxSize]; either bound is an error
+// before it is an allocation. An input that is cut off ends in
+// [io.ErrUnexpectedEOF], one that is damaged in a [FormatError]. What was read
+// before an error comes first, but only a Reader that has reached [io.EOF] has
+// verified it: a check stands at a block's end.
 //
 // A Reader that is used again by [Reader.Reset] keeps its memory: after the
 // first stream, the next ones of that size allocate nothing.
