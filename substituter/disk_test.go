@@ -189,9 +189,10 @@ func TestSweep(t *testing.T) {
 	files, info := largeCache("none")
 	r := newRig(t, dir, fault.New(t, files).URL)
 	nar := filepath.Join(dir, "nar")
-	big := make([]byte, markSize+worthKeeping)
+	unmarked := make([]byte, markSize+worthKeeping)
+	big := append(bytes.Repeat([]byte("0"), markSize), unmarked...)
 	for name, content := range map[string][]byte{
-		"aaa.part": nil, "bbb.part": big, "ccc.part": big, "ddd.part": big, "ddd.nar": nil, "held.part": nil, ".x.nar.0123abcd.part": nil,
+		"aaa.part": nil, "bbb.part": big, "ccc.part": big, "ddd.part": big, "eee.part": unmarked, "ddd.nar": nil, "held.part": nil, ".x.nar.0123abcd.part": nil,
 	} {
 		if err := os.WriteFile(filepath.Join(nar, name), content, 0o644); err != nil {
 			t.Fatal(err)

@@ -40,39 +40,73 @@ func (d *Disk) fetch(ctx context.Context, info *narinfo.Info) error {
 	}
 	left := drop
 	defer func() { s.close(left) }()
-	f, err := atomicfile.CreateNew(d.nar(info), 0o644)
-	if err != nil {
-		return err
-	}
-	defer f.Abort()
-	err = d.Next.fetch(ctx, info, func(c *Remote, info *narinfo.Info) error { return d.bring(ctx, c, info, s, f.File) })
+	to := &landing{nar: d.nar(info), s: s}
+	defer to.abort()
+	err = d.Next.fetch(ctx, info, func(c *Remote, info *narinfo.Info) error { return d.bring(ctx, c, info, s, to) })
 	if ctx.Err() != nil || KindOf(err) == Network {
 		left = keep
 	}
 	if err != nil {
 		return err
 	}
-	if err := f.Truncate(info.NarSize); err != nil {
-		return err
-	}
-	if err := f.Commit(); err != nil {
+	if err := to.commit(); err != nil {
 		return err
 	}
 	d.Events.stored(info)
 	return nil
 }
 
-// bring writes the NAR of an info that c gave to f.
-func (d *Disk) bring(ctx context.Context, c *Remote, info *narinfo.Info, s *spool, f *os.File) error {
+// landing is where a plain NAR is written: into the spool's file, if the cache's
+// file is in memory, else into one of its own.
+type landing struct {
+	nar  string
+	s    *spool
+	temp *atomicfile.File
+}
+
+// open returns the file, empty. The spool must not grow from then on if it is in
+// memory.
+func (l *landing) open() (f *os.File, err error) {
+	if f = l.s.f; l.s.stored() {
+		if l.temp == nil {
+			if l.temp, err = atomicfile.CreateNew(l.nar, 0o644); err != nil {
+				return nil, err
+			}
+		}
+		f = l.temp.File
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return f, f.Truncate(0)
+}
+
+// commit makes what was written to the file that open returned last appear.
+func (l *landing) commit() error {
+	if l.s.stored() {
+		return l.temp.Commit()
+	}
+	return l.s.become(l.nar)
+}
+
+func (l *landing) abort() {
+	if l.temp != nil {
+		l.temp.Abort()
+	}
+}
+
+// bring writes the NAR of an info that c gave to its place.
+func (d *Disk) bring(ctx context.Context, c *Remote, info *narinfo.Info, s *spool, to *landing) error {
 	if dir, ok := c.From.(File); ok {
-		return d.copy(ctx, dir, c, info, f)
+		s.restart()
+		return d.copy(ctx, dir, c, info, to)
 	}
 	if err := s.begin(c, info); err != nil {
 		return err
 	}
 	doubted := false
 	for p := c.Retry.start(); ; {
-		err := d.receive(ctx, c, info, s, f)
+		err := d.receive(ctx, c, info, s, to)
 		if KindOf(err) == Integrity && s.joined() && !doubted {
 			doubted = true // the pieces, one maybe from an earlier run, may not belong together
 			s.restart()
@@ -91,8 +125,8 @@ func (d *Disk) bring(ctx context.Context, c *Remote, info *narinfo.Info, s *spoo
 	}
 }
 
-// copy writes the NAR from a cache in a directory to f.
-func (d *Disk) copy(ctx context.Context, dir File, c *Remote, info *narinfo.Info, f *os.File) error {
+// copy writes the NAR from a cache in a directory.
+func (d *Disk) copy(ctx context.Context, dir File, c *Remote, info *narinfo.Info, to *landing) error {
 	body, err := dir.Get(ctx, info.URL, Part{})
 	if err != nil {
 		return named(err, nameOf(info))
@@ -103,7 +137,8 @@ func (d *Disk) copy(ctx context.Context, dir File, c *Remote, info *narinfo.Info
 		return err
 	}
 	defer release()
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
+	f, err := to.open()
+	if err != nil {
 		return err
 	}
 	counted := &counted{r: body}
@@ -115,7 +150,7 @@ func (d *Disk) copy(ctx context.Context, dir File, c *Remote, info *narinfo.Info
 
 // receive downloads the NAR's file and decodes it, both at the same time where
 // that is worth while.
-func (d *Disk) receive(ctx context.Context, c *Remote, info *narinfo.Info, s *spool, f *os.File) error {
+func (d *Disk) receive(ctx context.Context, c *Remote, info *narinfo.Info, s *spool, to *landing) error {
 	work, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s.reopen()
@@ -125,7 +160,7 @@ func (d *Disk) receive(ctx context.Context, c *Remote, info *narinfo.Info, s *sp
 		s.end(err)
 		arrived <- err
 	}()
-	warnings, err := d.unpack(work, s, info, f)
+	warnings, err := d.unpack(work, s, info, to)
 	cancel(errEnough)
 	if down := <-arrived; err != nil && down != nil && !errors.Is(down, errEnough) {
 		return named(down, nameOf(info))
@@ -139,14 +174,15 @@ func (d *Disk) receive(ctx context.Context, c *Remote, info *narinfo.Info, s *sp
 	return err
 }
 
-// unpack decodes what arrives in s into f.
-func (d *Disk) unpack(ctx context.Context, s *spool, info *narinfo.Info, f *os.File) (warnings []string, err error) {
+// unpack decodes what arrives in s.
+func (d *Disk) unpack(ctx context.Context, s *spool, info *narinfo.Info, to *landing) (warnings []string, err error) {
 	for {
 		release, err := d.turn(ctx, s)
 		if err != nil {
 			return nil, err
 		}
-		if _, err = f.Seek(0, io.SeekStart); err == nil {
+		f, err := to.open()
+		if err == nil {
 			warnings, err = decode(ctx, f, s.reader(), info)
 		}
 		release()

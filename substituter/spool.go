@@ -16,30 +16,37 @@ import (
 	"thaw/narinfo"
 )
 
-// spool is the file in which the file of a NAR arrives, as the cache has it. It
-// outlives a killed process: the next one goes on where that ended. Its advisory
-// lock makes one process at a time fetch a NAR.
+// spool holds the file of a NAR, as the cache has it, while it arrives: in memory
+// as long as it is short, then in nar/HASH.part. That file is there from the
+// start: its advisory lock makes one process at a time fetch a NAR. It outlives a
+// killed process, and the next one goes on where that ended.
 //
-// The file, nar/HASH.part, has 64 bytes that name what the rest is the beginning
-// of, in hexadecimal, and then that.
+// It has 64 bytes that name what the rest is the beginning of, in hexadecimal,
+// and then that.
 type spool struct {
-	f    *os.File
-	mark [markSize]byte
+	path  string
+	f     *os.File
+	mark  [markSize]byte
+	moved bool // the file has become the NAR
 
 	mu     sync.Mutex
 	more   sync.Cond // something below has changed
-	size   int64     // bytes of the cache's file that are there
-	round  int       // how often it was started again
-	ended  bool      // nothing more will come
-	err    error     // why, if the file is not whole
-	pieces bool      // what is there did not come in one answer
-	url    string    // of the file
-	sized  bool      // the server said how long it is
+	mem    []byte    // what is there, unless it is in the file
+	inFile bool
+	size   int64  // bytes of the cache's file that are there
+	round  int    // how often it was started again
+	ended  bool   // nothing more will come
+	err    error  // why, if the file is not whole
+	pieces bool   // what is there did not come in one answer
+	url    string // of the file
+	sized  bool   // the server said how long it is
 }
 
 const (
 	markSize   = 64
 	partSuffix = ".part"
+	// inMemory is how much of a file stays in memory.
+	inMemory = 256 << 10
 )
 
 // Rests of a download are kept if they are worth it, and not for ever.
@@ -56,38 +63,41 @@ var bodyBuffers = sync.Pool{New: func() any { return new([bodyBuffer]byte) }}
 // errBusy says that another process has the lock.
 var errBusy = errors.New("busy")
 
-// openSpool opens the spool at path and locks it. It returns errBusy if another
-// process has it.
-func openSpool(path string) (*spool, error) {
+// openLocked opens the file at path and locks it. It returns errBusy if another
+// process has it. On a file system without locks it is open all the same:
+// processes may then fetch a NAR twice, and spoil each other's rests, which the
+// hash tells.
+func openLocked(path string, flags int) (*os.File, error) {
 	for {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
+		f, err := os.OpenFile(path, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
 		if err != nil {
 			return nil, err
 		}
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if errors.Is(err, unix.EWOULDBLOCK) {
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == unix.EWOULDBLOCK {
 			f.Close()
 			return nil, errBusy
 		}
-		if errors.Is(err, unix.EINTR) {
-			f.Close()
-			continue
-		}
-		// A file system without locks: processes may fetch a NAR twice, and
-		// spoil each other's rests, which the hash tells.
-		var st unix.Stat_t
-		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		locked, err := f.Stat()
+		if err != nil {
 			f.Close()
 			return nil, err
 		}
-		if st.Nlink == 0 { // removed before it was locked
-			f.Close()
-			continue
+		if named, err := os.Lstat(path); err == nil && os.SameFile(locked, named) {
+			return f, nil
 		}
-		s := &spool{f: f}
-		s.more.L = &s.mu
-		return s, nil
+		f.Close() // removed or renamed before it was locked
 	}
+}
+
+// openSpool opens and locks the spool at path.
+func openSpool(path string) (*spool, error) {
+	f, err := openLocked(path, os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		return nil, err
+	}
+	s := &spool{path: path, f: f}
+	s.more.L = &s.mu
+	return s, nil
 }
 
 // begin says of what cache's file the spool is. What it has of another one is
@@ -98,25 +108,31 @@ func (s *spool) begin(c *Remote, info *narinfo.Info) error {
 		id = info.FileHash.Base32() // the same in every cache
 	}
 	sum := sha256.Sum256([]byte(id))
-	var mark, found [markSize]byte
-	hex.Encode(mark[:], sum[:])
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.mark
+	hex.Encode(s.mark[:], sum[:])
+	if s.size > 0 && was == s.mark { // from the cache before
+		s.pieces = true
+		return nil
+	}
+	s.mem, s.size, s.pieces, s.inFile = nil, 0, false, false
 	st, err := s.f.Stat()
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.size, s.pieces = 0, false
-	if _, err := s.f.ReadAt(found[:], 0); err == nil && found == mark {
-		s.size = st.Size() - markSize
-		s.pieces = s.size > 0
-		return nil
+	var found [markSize]byte
+	if st.Size() > markSize {
+		if _, err := s.f.ReadAt(found[:], 0); err != nil {
+			return err
+		}
 	}
-	if err := s.f.Truncate(0); err != nil {
-		return err
+	if found == s.mark {
+		s.size, s.pieces, s.inFile = st.Size()-markSize, true, true
+	} else {
+		s.mem = make([]byte, 0, min(max(info.FileSize, 1<<10), inMemory))
 	}
-	_, err = s.f.WriteAt(mark[:], 0)
-	return err
+	return nil
 }
 
 // from notes what the body's head says.
@@ -148,16 +164,40 @@ func (s *spool) length() int64 {
 	return s.size
 }
 
-// add appends to the file. Only one goroutine may call add and restart.
+// add appends to what is there. Only one goroutine may call add and restart.
 func (s *spool) add(p []byte) error {
-	if _, err := s.f.WriteAt(p, markSize+s.length()); err != nil {
-		return err
-	}
 	s.mu.Lock()
+	if !s.inFile && len(s.mem)+len(p) <= inMemory {
+		s.mem = append(s.mem, p...)
+	} else {
+		at, err := s.size, s.spill()
+		s.mu.Unlock() // readers see what s.size covers
+		if err == nil {
+			_, err = s.f.WriteAt(p, markSize+at)
+		}
+		s.mu.Lock()
+		if err != nil {
+			s.mu.Unlock()
+			return err
+		}
+	}
 	defer s.mu.Unlock()
 	s.size += int64(len(p))
 	s.more.Broadcast()
 	return nil
+}
+
+// spill moves what is in memory to the file. s.mu is held.
+func (s *spool) spill() error {
+	if s.inFile {
+		return nil
+	}
+	if err := s.f.Truncate(0); err != nil {
+		return err
+	}
+	_, err := s.f.WriteAt(append(s.mark[:], s.mem...), 0)
+	s.inFile, s.mem = err == nil, nil
+	return err
 }
 
 // restart drops what has come. Readers see errRestarted.
@@ -168,8 +208,15 @@ func (s *spool) restart() {
 		s.size, s.pieces = 0, false
 		s.round++
 	}
-	s.f.Truncate(markSize) // else the old bytes are written over
+	s.mem, s.inFile = s.mem[:0], false
 	s.more.Broadcast()
+}
+
+// stored reports whether what is there is in the file.
+func (s *spool) stored() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.inFile
 }
 
 // reopen makes the spool ready for more.
@@ -221,30 +268,51 @@ func (r *spoolReader) Read(p []byte) (int, error) {
 		r.s.more.Wait()
 	}
 	there, round, err := r.s.size-r.off, r.s.round, r.s.err
+	n := 0
+	if round == r.round && there > 0 && !r.s.inFile {
+		n = copy(p, r.s.mem[r.off:])
+	}
 	r.s.mu.Unlock()
 	switch {
 	case round != r.round:
 		return 0, errRestarted
-	case there > 0:
-		n, err := r.s.f.ReadAt(p[:min(int64(len(p)), there)], markSize+r.off)
-		r.off += int64(n)
-		r.s.mu.Lock()
-		defer r.s.mu.Unlock()
-		if r.round != r.s.round { // meanwhile
+	case there <= 0 && err != nil:
+		return 0, err
+	case there <= 0:
+		return 0, io.EOF
+	case n == 0:
+		n, err = r.s.f.ReadAt(p[:min(int64(len(p)), there)], markSize+r.off)
+		if r.s.rounds() != r.round { // meanwhile
 			return 0, errRestarted
 		}
-		return n, err
-	case err != nil:
-		return 0, err
+		if err != nil {
+			return 0, err
+		}
 	}
-	return 0, io.EOF
+	r.off += int64(n)
+	return n, nil
+}
+
+func (s *spool) rounds() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.round
+}
+
+// become makes the file, which holds a NAR now, appear as that.
+func (s *spool) become(nar string) error {
+	if err := os.Rename(s.path, nar); err != nil {
+		return err
+	}
+	s.moved = true
+	return nil
 }
 
 // close gives the lock up. The file stays for the next run if keep is set and
 // there is enough of it.
 func (s *spool) close(rest rest) {
-	if rest == drop || s.length() < worthKeeping {
-		os.Remove(s.f.Name())
+	if !s.moved && (rest == drop || !s.stored() || s.length() < worthKeeping) {
+		os.Remove(s.path)
 	}
 	s.f.Close()
 }
@@ -257,27 +325,28 @@ const (
 	keep
 )
 
-// sweep removes the spool at path, which has a size and a time, if it is of no
-// use: its NAR is there, or it is too short or too old. Those that a process
-// works on stay.
+// sweep removes the spool at path if it is of no use: its NAR is there, or it is
+// too short, too old or not marked. Those that a process works on stay.
 func sweep(path, nar string, now time.Time) error {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if errors.Is(err, fs.ErrNotExist) {
+	f, err := openLocked(path, os.O_RDONLY)
+	if err == errBusy || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
-		return nil
-	}
 	st, err := f.Stat()
 	if err != nil {
 		return err
 	}
+	var mark [markSize]byte
+	_, err = f.ReadAt(mark[:], 0)
+	if err == nil {
+		_, err = hex.Decode(make([]byte, markSize), mark[:])
+	}
 	_, narErr := os.Lstat(nar)
-	if narErr == nil || st.Size() < markSize+worthKeeping || now.Sub(st.ModTime()) > oldestRest {
+	if err != nil || narErr == nil || st.Size() < markSize+worthKeeping || now.Sub(st.ModTime()) > oldestRest {
 		return os.Remove(path)
 	}
 	return nil
