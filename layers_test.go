@@ -46,6 +46,7 @@ var layers = map[string][]string{
 	// 3: what becomes of it. assemble imports no image format: it knows
 	// rootfs.Sink alone.
 	"assemble":   {"closure", "substituter", "narinfo", "nar", "fhs", "rootfs", "storepath"},
+	"spec":       {"storepath", "nixhash", "narinfo"},
 	"localstore": {"assemble", "substituter", "narinfo", "nar", "nixhash", "rootfs", "storepath", "image/dir"},
 
 	// 4: the only package that prints or exits.

@@ -1,0 +1,118 @@
+package spec
+
+// doc describes a key.
+type doc struct {
+	id      string // STRUCT.KEY
+	text    string // the first sentence is also what Explain says
+	example string // a value in YAML
+}
+
+// docs is the table of them: one for each key, in the order of the structs.
+var docs = []doc{
+	{"Spec.version", "The version of this format.", `1`},
+	{"Spec.name", "What the image is called.", `vm`},
+	{"Spec.arch", "What the image runs on, in Nix's words. Packages that are named rather than given as store paths need it.", `x86_64-linux`},
+	{"Spec.epoch", "The modification time of all that is no store object, in seconds since 1970. Store objects always have 1.", `1735689600`},
+	{"Spec.seed", "All UUIDs and GUIDs are derived from this text. Without it they are derived from the closure and the spec, so equal images have equal ones.", `staging`},
+	{"Spec.caches", "The binary caches to fetch from. They replace those of the environment and the configuration; those of the command line replace them.", `[https://cache.example.org]`},
+	{"Spec.keys", "The public keys that are trusted. They replace those of the environment and the configuration; those of the command line replace them.", `["cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="]`},
+	{"Spec.packages", "What goes into the image, with all that it refers to. A bare text is a path. A store path that is listed twice counts once.", `[/nix/store/00000000000000000000000000000000-hello-2.12.1]`},
+	{"Spec.forbid", "Store paths that may not be in the image: the build fails, and says what they are needed for.", `["perl-*", "*-doc"]`},
+	{"Spec.rootfs", "What the root file system has besides the packages.", `{hostname: vm}`},
+	{"Spec.boot", "How the image starts.", `{kernel: auto, cmdline: "console=ttyS0"}`},
+	{"Spec.outputs", "The forms in which the image is written, by names of your choice. With several, each becomes a file (or directory) called by its name.", `{disk: {type: disk}}`},
+
+	{"Cache.url", "Where the cache is.", `https://cache.example.org`},
+	{"Cache.priority", "Caches with a lower number are asked first, and equal ones in the order of the list.", `30`},
+	{"Cache.auth", "Where the credentials for this cache are. A spec holds no secrets itself.", `{authorization-env: CACHE_TOKEN}`},
+	{"Cache.trust", "The names of the keys that count for what comes from this cache. It narrows the trusted keys, and never adds to them.", `[cache.example.org-1]`},
+
+	{"Auth.netrc", "A netrc file with the login and password for the host.", `/etc/nix/netrc`},
+	{"Auth.authorization-file", "A file that holds the value of the header Authorization.", `token.txt`},
+	{"Auth.authorization-env", "An environment variable that holds the value of the header Authorization.", `CACHE_TOKEN`},
+
+	{"Package.path", "A store path.", `/nix/store/00000000000000000000000000000000-hello-2.12.1`},
+	{"Package.name", "The name of a package, which is looked up where `from` says.", `git`},
+	{"Package.closure-of", "A file that lists store paths, such as store-paths of nixpkgs' closureInfo. They are in the image but not in its merged view.", `closure/store-paths`},
+	{"Package.output", "Which output of the named package.", `bin`},
+	{"Package.from", "Where the name is looked up.", `channel:https://channels.nixos.org/nixos-25.05`},
+	{"Package.priority", "Which package wins where two have different files at one place of the merged view: the one with the lower number.", `4`},
+
+	{"Rootfs.layout", "How packages lie in the image. `store`: at their store paths, with links to them from the merged view.", `store`},
+	{"Rootfs.merge", "The merged view: links to the files of the packages, as in nixpkgs' buildEnv.", `{link: [/bin]}`},
+	{"Rootfs.nix", "What a Nix inside the image finds.", `{db: true}`},
+	{"Rootfs.users", "The accounts of the image. Users, groups or both make thaw write /etc/passwd, /etc/group and /etc/shadow. There is always root, with number 0: list it to give it a password or another shell.", `[{name: alice, uid: 1000}]`},
+	{"Rootfs.groups", "The groups of the image. Groups that users have of their own need not be listed.", `[{name: wheel, gid: 10}]`},
+	{"Rootfs.hostname", "What /etc/hostname says.", `vm`},
+	{"Rootfs.files", "Files, directories and links that are put into the image. They replace what trees and the merged view have at their paths. Directories above them are made.", `[{path: /etc/motd, content: "hello\n"}]`},
+	{"Rootfs.trees", "Directories of this machine that are copied into the image, in order: later ones replace files of earlier ones.", `[{source: overlay}]`},
+
+	{"Merge.into", "The directory in which the merged view is.", `/usr`},
+	{"Merge.link", "The places of the merged view. `[/]` means everything, `[]` that there is no view.", `[/bin, /etc, /share/man]`},
+	{"Merge.exclude", "What is left out of the merged view.", `[/share/doc, "/bin/*-config"]`},
+	{"Merge.collisions", "What happens where two packages have different files at one place. `priority`: the lower priority wins, and at equal priorities it is an error; `first`: at equal priorities the first in the list wins; `error`: it is an error whatever the priorities are.", `first`},
+	{"Merge.report", "Whether a build lists the collisions and who won them.", `true`},
+
+	{"Nix.db", "Whether the image has Nix's database, so that Nix in the image knows the store objects as valid.", `true`},
+	{"Nix.profiles", "Profiles, in /nix/var/nix/profiles: the store path of their first generation, by name.", `{system: /nix/store/00000000000000000000000000000000-nixos-system}`},
+	{"Nix.gcroots", "Roots of the garbage collector, in /nix/var/nix/gcroots: store paths by name. Without a root or profile, the first garbage collection deletes a package.", `{tools: /nix/store/00000000000000000000000000000000-tools}`},
+
+	{"User.name", "The user's name.", `alice`},
+	{"User.uid", "The user's number.", `1000`},
+	{"User.group", "The user's main group.", `users`},
+	{"User.groups", "Other groups that the user is in.", `[wheel, video]`},
+	{"User.description", "The user's full name or purpose.", `Alice`},
+	{"User.home", "The user's home directory. It is made, and belongs to the user.", `/var/lib/alice`},
+	{"User.shell", "The program that a login starts.", `/bin/bash`},
+	{"User.password", "The hash of the user's password.", `"$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/"`},
+
+	{"Group.name", "The group's name.", `wheel`},
+	{"Group.gid", "The group's number.", `10`},
+
+	{"File.path", "Where the file is in the image.", `/etc/motd`},
+	{"File.content", "Makes a file with this text.", `"hello\n"`},
+	{"File.source", "Makes a file with the content of this one.", `motd.txt`},
+	{"File.dir", "`true` makes a directory.", `true`},
+	{"File.symlink", "Makes a symbolic link to this path, which is taken as it is.", `../proc/mounts`},
+	{"File.mode", "The permission bits.", `"0600"`},
+	{"File.owner", "Who it belongs to.", `alice:users`},
+
+	{"Tree.source", "The directory. Of its files, the content and whether they are executable count: modes become 0644 or 0755.", `overlay`},
+	{"Tree.path", "Where its content goes.", `/etc`},
+	{"Tree.owner", "Who all of it belongs to.", `alice`},
+
+	{"Boot.kernel", "The kernel. `auto` finds it in the packages.", `/nix/store/00000000000000000000000000000000-linux-6.12/bzImage`},
+	{"Boot.initrd", "The initrd. `auto` finds it in the packages.", `none`},
+	{"Boot.cmdline", "The kernel's arguments.", `console=ttyS0 root=/dev/vda1`},
+	{"Boot.loader", "The boot loader.", `none`},
+
+	{"Output.type", "What is written. The other keys depend on it; tar and dir have none.", `disk`},
+
+	{"Disk.format", "The format of the file.", `raw`},
+	{"Disk.size", "The size of the disk: `fit` for what the partitions need, or a fixed size.", `4G`},
+	{"Disk.guid", "The GUID of the disk.", `0f0bd2f2-8a4e-4c8f-a6a5-3d6a6e1b2c3d`},
+	{"Disk.partitions", "The partitions. There is one so far.", `[{fs: ext4, label: root}]`},
+
+	{"Partition.fs", "The file system.", `ext4`},
+	{"Partition.content", "What is in it.", `rootfs`},
+	{"Partition.guid", "The GUID of the partition, its PARTUUID in Linux.", `6f2c2ac4-3b1e-4d0c-9a53-0b9c7c1f6f10`},
+
+	{"FileSystem.label", "The label of the file system and the name of the partition.", `nixos`},
+	{"FileSystem.size", "The size of the file system: `fit` leaves nothing free, `fit+256M` that much, `fit+10%` a tenth of what is used; `fill` takes the rest of the disk.", `fit+256M`},
+	{"FileSystem.uuid", "The UUID of the file system.", `44444444-4444-4444-8888-888888888888`},
+}
+
+// docOf returns the description of a key.
+func docOf(id string) doc {
+	for _, d := range docs {
+		if d.id == id {
+			return d
+		}
+	}
+	return doc{id: id}
+}
+
+// planned are keys that are known to come, and have no form yet.
+var planned = []struct{ in, key, text string }{
+	{"rootfs", "services", "rootfs.services is not supported yet: start services from an init that is one of the packages"},
+}

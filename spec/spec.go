@@ -1,0 +1,219 @@
+// Package spec reads the description of an image: which store paths, what else
+// is in its root file system, how it boots and as what it is written.
+//
+// A spec is a YAML file, or a JSON file as it is. It is read strictly: what is
+// unknown, given twice, ambiguous or of another type than asked for is an error
+// with its place, and so are the features of YAML that make a text mean
+// something else than it says (anchors, aliases, merge keys, tags, directives).
+//
+// The structs of this package are the table of keys: their tags say what a key
+// is called, what it may hold and what it is when left out, and [Parse],
+// [Schema], [Spec.Explain] and [Spec.Digest] all follow them. The texts that
+// values are written as are in the table of syntaxes, the words that describe
+// keys in the table of docs.
+//
+//	key       the name; ",short" for the key that a bare text stands for;
+//	          "*" for the name of an entry of a mapping, "=" for its value
+//	need      "yes" for a key that must be there
+//	one       keys of which exactly one is given
+//	is        the syntax of a text
+//	only      the texts that are allowed, separated by blanks
+//	range     the least and the greatest number
+//	default   the value of a key that is left out
+//	unset     what it means that the key is left out, if that is no fixed value
+//	variant   the type of output that has the keys of a struct
+//	digest    "no" for what does not change the image
+//
+// The package reads no file and knows no cache: names are checked, not what they
+// lead to.
+package spec
+
+import (
+	"path/filepath"
+
+	"thaw/narinfo"
+	"thaw/storepath"
+)
+
+// Spec describes an image. What [Parse] and [Spec.Normalise] return is complete
+// and canonical: defaults are filled in, paths cleaned, names of owners
+// resolved, and what has no order of its own is sorted.
+type Spec struct {
+	Version  int           `key:"version" need:"yes" range:"1 1"`
+	Name     string        `key:"name" is:"name" default:"image"`
+	Arch     string        `key:"arch" only:"x86_64-linux aarch64-linux i686-linux armv7l-linux armv6l-linux riscv64-linux powerpc64le-linux s390x-linux loongarch64-linux" unset:"not stated"`
+	Epoch    int64         `key:"epoch" range:"1 4294967295" default:"1"` // seconds since 1970
+	Seed     string        `key:"seed" is:"seed" unset:"derived from the content"`
+	Caches   []Cache       `key:"caches" digest:"no" unset:"those of the command line or the configuration"`
+	Keys     []narinfo.Key `key:"keys" is:"public key" digest:"no" unset:"those of the command line or the configuration"`
+	Packages []Package     `key:"packages" unset:"none"`
+	Forbid   []string      `key:"forbid" is:"name pattern" unset:"none"` // sorted
+	Rootfs   Rootfs        `key:"rootfs"`
+	Boot     *Boot         `key:"boot" unset:"nothing to boot"`
+	Outputs  []Output      `key:"outputs" unset:"those of the command line"` // sorted by name
+
+	dir string // where relative names of files start
+}
+
+// File returns the name by which a file that the spec names can be opened:
+// relative names are relative to the file of the spec.
+func (s *Spec) File(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(s.dir, name)
+}
+
+// Cache is a binary cache.
+type Cache struct {
+	// URL has the scheme https, http, s3 or file, or is the name of a directory.
+	URL      string   `key:"url,short" is:"cache" need:"yes"`
+	Priority *int     `key:"priority" range:"0 1000000" unset:"what the cache says, or 50"` // lower is asked first
+	Auth     *Auth    `key:"auth" unset:"the netrc file"`
+	Trust    []string `key:"trust" is:"key name" unset:"all keys"` // names of the keys that count for it
+}
+
+// Auth says where the credentials for a cache are. One of its fields is set.
+type Auth struct {
+	Netrc             string `key:"netrc" is:"file" one:"of"`              // a file
+	AuthorizationFile string `key:"authorization-file" is:"file" one:"of"` // a file that holds the value of the header Authorization
+	AuthorizationEnv  string `key:"authorization-env" is:"variable" one:"of"`
+}
+
+// DefaultPriority is the priority of a package that states none.
+const DefaultPriority = 5
+
+// Package is something that goes into the image. One of Path, Name and ClosureOf
+// is set.
+type Package struct {
+	Path      storepath.Path `key:"path,short" is:"store path" one:"of"`
+	Name      string         `key:"name" is:"package name" one:"of"`
+	ClosureOf string         `key:"closure-of" is:"file" one:"of"`
+	Output    string         `key:"output" is:"output name" unset:"\"out\", with name"` // with Name
+	From      From           `key:"from" is:"source of names" unset:"needed with name"` // with Name
+	Priority  int            `key:"priority" range:"-1000 1000" default:"5"`            // lower wins in the merged view
+	Origin    Origin
+}
+
+// Origin is where a package is named, for messages.
+type Origin struct {
+	Index int // in the list of packages as it was written
+	Line  int // in the file of the spec, from 1; 0 if it was not read from one
+}
+
+// Rootfs is what the root file system has besides the closure of the packages.
+type Rootfs struct {
+	Layout   string  `key:"layout" only:"store" default:"store"`
+	Merge    Merge   `key:"merge"`
+	Nix      Nix     `key:"nix"`
+	Users    []User  `key:"users" unset:"root alone"`  // sorted by number
+	Groups   []Group `key:"groups" unset:"root alone"` // sorted by number; with those that are made for users
+	Hostname string  `key:"hostname" is:"host name" unset:"no /etc/hostname"`
+	Files    []File  `key:"files" unset:"none"` // sorted by path
+	Trees    []Tree  `key:"trees" unset:"none"` // a later one replaces files of an earlier one
+}
+
+// Merge is the merged view of the packages: links into the store.
+type Merge struct {
+	Into       string   `key:"into" is:"path" default:"/"`
+	Link       []string `key:"link" is:"path" default:"/bin /etc /init /lib /sbin /share"` // sorted; none for no view
+	Exclude    []string `key:"exclude" is:"path pattern" unset:"none"`                     // sorted
+	Collisions string   `key:"collisions" only:"priority first error" default:"priority"`
+	Report     bool     `key:"report" digest:"no" default:"false"`
+}
+
+// Nix is what a Nix inside the image finds.
+type Nix struct {
+	DB       bool        `key:"db" default:"false"`
+	Profiles []NamedPath `key:"profiles" unset:"none"` // sorted by name
+	GCRoots  []NamedPath `key:"gcroots" unset:"none"`  // sorted by name
+}
+
+// NamedPath is a store path with a name.
+type NamedPath struct {
+	Name string         `key:"*" is:"relative path"`
+	Path storepath.Path `key:"=" is:"store path"`
+}
+
+// User is an account. There is always root, with number 0, whether listed or not.
+type User struct {
+	Name        string   `key:"name" is:"account" need:"yes"`
+	UID         uint32   `key:"uid" range:"0 4294967294" need:"yes"`
+	Group       string   `key:"group" is:"account" unset:"one with the name and number of the user"`
+	Groups      []string `key:"groups" is:"account" unset:"none"` // sorted; besides Group
+	Description string   `key:"description" is:"account text" unset:"empty"`
+	Home        string   `key:"home" is:"account path" unset:"/home/NAME; /root for root"`
+	Shell       string   `key:"shell" is:"account path" default:"/bin/sh"`
+	Password    string   `key:"password" is:"password hash" unset:"no password fits"` // a hash, or ""
+}
+
+// Group is a group of users. There is always root, with number 0.
+type Group struct {
+	Name string `key:"name" is:"account" need:"yes"`
+	GID  uint32 `key:"gid" range:"0 4294967294" need:"yes"`
+}
+
+// File is a file, directory or symbolic link in the image. One of Content,
+// Source, Dir and Symlink is set.
+type File struct {
+	Path    string  `key:"path" is:"path" need:"yes"`
+	Content *string `key:"content" one:"of"`                                             // a file with this text
+	Source  string  `key:"source" is:"file" one:"of"`                                    // a file with the content of this one
+	Dir     bool    `key:"dir" one:"of"`                                                 // a directory
+	Symlink string  `key:"symlink" is:"link target" one:"of"`                            // a symbolic link to this
+	Mode    *Mode   `key:"mode" is:"mode" unset:"\"0644\", or \"0755\" for a directory"` // nil for a link
+	Owner   Owner   `key:"owner" is:"owner" default:"0:0"`
+}
+
+// Tree is a directory of this machine that is copied into the image.
+type Tree struct {
+	Source string `key:"source" is:"file" need:"yes"`
+	Path   string `key:"path" is:"path" default:"/"` // where its content goes
+	Owner  Owner  `key:"owner" is:"owner" default:"0:0"`
+}
+
+// Boot is how the image starts. Kernel and Initrd are "auto", "none" or the path
+// of a file in the store.
+type Boot struct {
+	Kernel  string `key:"kernel" is:"boot file" default:"auto"`
+	Initrd  string `key:"initrd" is:"boot file" unset:"auto, or none without a kernel"`
+	Cmdline string `key:"cmdline" is:"kernel arguments" unset:"empty"`
+	Loader  string `key:"loader" only:"none" default:"none"`
+}
+
+// Output is a form in which the image is written. The field that is named like
+// its type is set; archives and directories have none.
+type Output struct {
+	Name string `key:"*" is:"name" digest:"no"`
+	Type string `key:"type" only:"disk ext4 tar dir" need:"yes"`
+	Disk *Disk  `variant:"disk"`
+	Ext4 *Ext4  `variant:"ext4"`
+}
+
+// Disk is a disk with a GUID partition table.
+type Disk struct {
+	Format     string      `key:"format" only:"raw" default:"raw"`
+	Size       Size        `key:"size" is:"size" default:"fit"` // fit or fixed
+	GUID       UUID        `key:"guid" is:"UUID" unset:"derived from the seed"`
+	Partitions []Partition `key:"partitions" unset:"one with the root file system"`
+}
+
+// Partition is a partition of a disk.
+type Partition struct {
+	FS         string `key:"fs" only:"ext4" need:"yes"`
+	Content    string `key:"content" only:"rootfs" default:"rootfs"`
+	GUID       UUID   `key:"guid" is:"UUID" unset:"derived from the seed"`
+	FileSystem `key:"+"`
+}
+
+// Ext4 is an ext4 file system alone.
+type Ext4 struct {
+	FileSystem `key:"+"`
+}
+
+// FileSystem says of a file system what its files do not.
+type FileSystem struct {
+	Label string `key:"label" is:"label" default:"nixos"`
+	Size  Size   `key:"size" is:"size" unset:"fit; fill on a disk of fixed size"`
+	UUID  UUID   `key:"uuid" is:"UUID" unset:"derived from the seed"`
+}
