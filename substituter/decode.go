@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"sync"
 
 	"thaw/internal/decompress"
 	"thaw/narinfo"
@@ -23,7 +24,12 @@ func decode(ctx context.Context, w io.Writer, raw io.Reader, info *narinfo.Info)
 	if !info.FileHash.IsZero() && info.Compression != "none" {
 		in.sum = info.FileHash.Algo().New()
 	}
-	br := bufio.NewReaderSize(in, 64<<10)
+	br := rawBuffers.Get().(*bufio.Reader)
+	br.Reset(in)
+	defer func() {
+		br.Reset(nil)
+		rawBuffers.Put(br)
+	}()
 	head, err := br.Peek(24)
 	if err != nil && err != io.EOF {
 		return nil, err
@@ -59,6 +65,9 @@ func decode(ctx context.Context, w io.Writer, raw io.Reader, info *narinfo.Info)
 	}
 	return warnings, nil
 }
+
+// rawBuffers are what NAR files are read through.
+var rawBuffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 64<<10) }}
 
 // notANar has a word for bodies that servers send in place of a file.
 func notANar(head []byte) string {
