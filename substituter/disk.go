@@ -10,11 +10,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/sys/unix"
 
 	"thaw/internal/atomicfile"
 	"thaw/internal/keylock"
@@ -56,7 +58,8 @@ type Disk struct {
 }
 
 // OpenDisk opens or makes the cache in dir. At most jobs NARs are decoded at a
-// time. What processes that died have left unfinished is removed.
+// time. What processes that died have left unfinished is removed. A directory
+// that is there and cannot be written gives what it has.
 func OpenDisk(dir string, next *List, keys narinfo.Keys, jobs int, events *Events) (*Disk, error) {
 	d := &Disk{
 		Dir: dir, Next: next, Keys: keys, Events: events,
@@ -71,7 +74,7 @@ func OpenDisk(dir string, next *List, keys narinfo.Keys, jobs int, events *Event
 			return nil, err
 		}
 	}
-	if err := d.sweep(); err != nil {
+	if err := d.sweep(); err != nil && !errors.Is(err, unix.EROFS) {
 		return nil, err
 	}
 	about := filepath.Join(dir, "nix-cache-info")
@@ -103,11 +106,22 @@ func (d *Disk) Info(ctx context.Context, p storepath.Path) (*narinfo.Info, error
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
+	if info := d.local(p); info != nil {
+		return info, nil
+	}
+	if d.offline() {
+		return nil, &Error{Object: "narinfo of " + p.Name(), URL: "file://" + d.Dir, Kind: NotFound, Err: fmt.Errorf("%s is not in the local cache, and --offline forbids to fetch it", p)}
+	}
+	return d.Next.Info(ctx, p)
+}
+
+// local returns what is known here of a path whose NAR is here too, or nil.
+func (d *Disk) local(p storepath.Path) *narinfo.Info {
 	file := p.Hash() + ".narinfo"
 	if text, err := os.ReadFile(filepath.Join(d.Dir, file)); err == nil {
 		if info, err := narinfo.Open(text, p, d.Keys); err == nil && d.has(info) {
 			info.Source = diskSource
-			return info, nil
+			return info
 		}
 	}
 	for _, c := range d.caches() {
@@ -117,14 +131,35 @@ func (d *Disk) Info(ctx context.Context, p storepath.Path) (*narinfo.Info, error
 		if text, err := os.ReadFile(filepath.Join(d.unsigned(c.String()), file)); err == nil {
 			if info, err := narinfo.OpenExempt(text, p); err == nil && d.has(info) {
 				info.Source = diskSource
-				return info, nil
+				return info
 			}
 		}
 	}
-	if d.offline() {
-		return nil, &Error{Object: "narinfo of " + p.Name(), URL: "file://" + d.Dir, Kind: NotFound, Err: fmt.Errorf("%s is not in the local cache, and --offline forbids to fetch it", p)}
+	return nil
+}
+
+// Missing returns the paths among roots and all they refer to that are not here,
+// sorted. What those refer to is not known.
+func (d *Disk) Missing(ctx context.Context, roots []storepath.Path) (missing []storepath.Path, err error) {
+	seen := map[string]bool{}
+	for todo := slices.Clone(roots); len(todo) > 0; {
+		p := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if seen[p.Hash()] {
+			continue
+		}
+		seen[p.Hash()] = true
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if info := d.local(p); info != nil {
+			todo = append(todo, info.References...)
+		} else {
+			missing = append(missing, p)
+		}
 	}
-	return d.Next.Info(ctx, p)
+	slices.SortFunc(missing, storepath.Path.Compare)
+	return missing, nil
 }
 
 // sweep removes the rests of downloads that are of no use.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	fault "thaw/internal/faultserver"
 	"thaw/internal/testbed"
 	"thaw/narinfo"
+	"thaw/storepath"
 )
 
 // The directory is a binary cache, for thaw and for Nix.
@@ -242,14 +244,61 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// A directory that cannot be written is one clear error.
+// A directory that cannot be written gives what it has. What must be fetched is
+// one clear error.
 func TestReadOnlyDirectory(t *testing.T) {
-	dir := small(t, "")
-	if err := unix.Mount("thaw-test", dir, "tmpfs", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
-		t.Skipf("SKIPPED: %v", err)
+	full, empty := small(t, ""), small(t, "")
+	files, info := largeCache("zstd")
+	files.Add(signer, subject, "zstd", subjectNAR)
+	server := fault.New(t, files)
+	if _, err := newRig(t, full, server.URL).get(t, fault.Path(subject)); err != nil {
+		t.Fatal(err)
 	}
-	_, err := OpenDisk(dir, &List{}, nil, 1, nil)
-	if !errors.Is(err, unix.EROFS) || !strings.Contains(err.Error(), dir) {
+	unmarked := filepath.Join(full, "nar", "rest.part")
+	if err := os.WriteFile(unmarked, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{full, empty} {
+		if err := unix.Mount("thaw-test", dir, "tmpfs", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+			t.Skipf("SKIPPED: %v", err)
+		}
+	}
+	if _, err := OpenDisk(empty, &List{}, nil, 1, nil); !errors.Is(err, unix.EROFS) || !strings.Contains(err.Error(), empty) {
+		t.Errorf("%v", err)
+	}
+	r := newRig(t, full, server.URL)
+	if nar, err := r.get(t, fault.Path(subject)); err != nil || !bytes.Equal(nar, subjectNAR) {
+		t.Errorf("what is there: %v", err)
+	}
+	if _, err := r.get(t, info.StorePath); !errors.Is(err, unix.EROFS) || KindOf(err) != 0 || !strings.Contains(err.Error(), full) {
+		t.Errorf("what is not: %v", err)
+	}
+}
+
+// Offline, it can be said what is missing.
+func TestMissingOffline(t *testing.T) {
+	files := fault.Files{}
+	c := files.Add(signer, "c", "none", fault.NAR([]byte("c")))
+	b := files.Add(signer, "b", "none", fault.NAR([]byte("b")), c.StorePath)
+	a := files.Add(signer, "a", "none", fault.NAR([]byte("a")), b.StorePath, fault.Path("a"))
+	dir := t.TempDir()
+	r := newRig(t, dir, fault.New(t, files).URL)
+	r.walk(t, 2, a.StorePath)
+	if err := os.Remove(r.nar(c)); err != nil {
+		t.Fatal(err)
+	}
+	d, err := OpenDisk(dir, nil, narinfo.Keys{signer.Key()}, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := fault.Path("other")
+	missing, err := d.Missing(t.Context(), []storepath.Path{a.StorePath, other})
+	want := []storepath.Path{c.StorePath, other}
+	slices.SortFunc(want, storepath.Path.Compare)
+	if err != nil || !slices.Equal(missing, want) {
+		t.Errorf("%v, %v", missing, err)
+	}
+	if _, err := d.Info(t.Context(), c.StorePath); KindOf(err) != NotFound || !strings.Contains(err.Error(), c.StorePath.String()) {
 		t.Errorf("%v", err)
 	}
 }
