@@ -250,3 +250,31 @@ func TestSharedDirectory(t *testing.T) {
 		t.Errorf("offline afterwards: %v", err)
 	}
 }
+
+// Whatever a server does, no goroutine is left behind.
+func TestNoLeaks(t *testing.T) {
+	noLeaks(t)
+	files, info := largeCache("zstd")
+	for _, rule := range []fault.Rule{
+		{Path: "-"},
+		{Path: aNAR, Fault: fault.Flip(10)}, // found while the rest arrives
+		{Path: aNAR, Fault: fault.Forever},
+		{Path: aNAR, Fault: fault.Status(500)},
+		{Path: aNAR, Fault: fault.CutPercent(80, fault.WithLength, fault.Reset)},
+		{Path: aNAR, First: 1, Fault: fault.CutPercent(80, fault.Chunked, fault.Close)},
+		{Path: anInfo, Fault: fault.Forever},
+		{Path: anInfo, Fault: fault.Redirect(302, "%s")},
+		{Path: about, Fault: fault.Forever},
+	} {
+		server, healthy := fault.New(t, files, rule), fault.New(t, files)
+		for _, urls := range [][]string{{server.URL}, {server.URL, healthy.URL}} {
+			r := newRig(t, t.TempDir(), urls...)
+			if _, err := r.get(t, info.StorePath); err != nil && len(urls) > 1 {
+				t.Error(err)
+			}
+			r.client.CloseIdleConnections()
+		}
+		server.Stop()
+		healthy.Stop()
+	}
+}
