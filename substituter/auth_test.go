@@ -312,3 +312,34 @@ func TestProxy(t *testing.T) {
 		t.Errorf("the proxy saw %+v", log)
 	}
 }
+
+// A redirect keeps the credentials only if scheme, host and port stay.
+func TestRedirects(t *testing.T) {
+	request := func(u string) *http.Request {
+		req, err := http.NewRequest(http.MethodGet, u, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", secret)
+		req.Header.Set("Referer", "http://joe:"+secret+"@a.example/")
+		return req
+	}
+	first := request("https://a.example/x")
+	for to, keeps := range map[string]bool{
+		"https://a.example/y": true, "http://a.example/x": false, "https://a.example:444/x": false,
+		"https://b.a.example/x": false, "https://b.example/x": false, "https://joe:word@a.example/x": true,
+	} {
+		req := request(to)
+		if err := checkRedirect(req, []*http.Request{first}); err != nil {
+			t.Errorf("%s: %v", to, err)
+		}
+		if got := req.Header.Get("Authorization") != ""; got != keeps || req.Header.Get("Referer") != "" || req.URL.User != nil {
+			t.Errorf("%s: keeps %v, header %v", to, got, req.Header)
+		}
+	}
+	for _, to := range []string{"file:///etc/passwd", "ftp://a.example/", "gopher:x"} {
+		if err := checkRedirect(request(to), []*http.Request{first}); err == nil {
+			t.Errorf("%s is followed", to)
+		}
+	}
+}

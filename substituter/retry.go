@@ -27,6 +27,10 @@ const longestWait = time.Minute
 // count as one that brought something.
 const enough = 64 << 10
 
+// mostSilent is how many requests for one file a server may leave without any
+// answer.
+const mostSilent = 3
+
 // How long the first request for a file waits for its answer to begin. Servers
 // may make a NAR while it is waited for.
 const (
@@ -86,12 +90,17 @@ func (p *patience) again(ctx context.Context, err error, length int64) error {
 	if e.remedy.patient {
 		base = p.retry.Later
 	}
+	var silent silentError
+	limit := p.retry.Attempts
+	if errors.As(err, &silent) {
+		limit = min(limit, mostSilent)
+	}
 	wait := max(backoff(base, p.attempts), e.remedy.after)
 	switch {
 	case p.spent+e.remedy.after > p.retry.Budget && e.remedy.after > 0:
 		e.Err = fmt.Errorf("%w, and asks to wait %s", e.Err, e.remedy.after.Round(time.Second))
 		fallthrough
-	case p.attempts >= p.retry.Attempts || p.spent+wait > p.retry.Budget:
+	case p.attempts >= limit || p.spent+wait > p.retry.Budget:
 		if p.attempts > 1 {
 			e.Err = fmt.Errorf("%w (%d attempts)", e.Err, p.attempts)
 		}
