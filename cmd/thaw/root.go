@@ -58,7 +58,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	text, hint, code := explain(err)
 	for line := range strings.Lines(text) {
-		fmt.Fprintf(stderr, "thaw: %s\n", strings.TrimSuffix(line, "\n"))
+		line = strings.TrimSuffix(line, "\n")
+		if !strings.HasPrefix(line, " ") { // else it is an excerpt
+			line = "thaw: " + line
+		}
+		fmt.Fprintln(stderr, line)
 	}
 	if hint != "" {
 		fmt.Fprintf(stderr, "      %s\n", hint)
@@ -116,7 +120,7 @@ bytes every time.`,
 	root.SetHelpCommandGroupID("care")
 	root.SetCompletionCommandGroupID("care")
 	a.global.flags(root.PersistentFlags())
-	root.AddCommand(a.build(), a.unpack(), a.closure(), a.cache(), a.config(), a.version())
+	root.AddCommand(a.build(), a.unpack(), a.check(), a.closure(), a.spec(), a.cache(), a.config(), a.version())
 	return root
 }
 

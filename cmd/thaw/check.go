@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"thaw/spec"
+)
+
+// readSpec reads and checks a spec; "-" is standard input.
+func readSpec(cmd *cobra.Command, name string) (*spec.Spec, error) {
+	in := cmd.InOrStdin()
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, usage("thaw check --help shows an example", "spec %s: %v", name, errors.Unwrap(err))
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, spec.MaxSize+1))
+	if err != nil {
+		return nil, err
+	}
+	s, err := spec.Parse(name, text)
+	if err != nil {
+		return nil, &usageError{text: err.Error()}
+	}
+	return s, nil
+}
+
+func (a *app) check() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check SPEC",
+		Short: "Check the spec of an image, and print it in full",
+		Long: `Check a file that describes an image, and print what it says with all defaults filled
+in, as a spec again. SPEC is a YAML or JSON file, or - for standard input. Nothing is
+fetched, and no other file is read.
+
+docs/spec.md lists the keys. Images are not built from specs yet.`,
+		Example: "  thaw check vm.yaml",
+		GroupID: "make",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usage("thaw check --help shows an example", "check takes one spec")
+			}
+			s, err := readSpec(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			_, err = a.stdout.Write(s.Explain())
+			return err
+		},
+	}
+}
+
+func (a *app) spec() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "spec",
+		Short:   "Print the schema of specs",
+		Long:    "Print what editors and other tools want to know of the files that describe images.",
+		Example: "  thaw spec schema > thaw.schema.json",
+		GroupID: "ask",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, args []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(&cobra.Command{
+		Use:     "schema",
+		Short:   "Print the JSON Schema of specs",
+		Long:    "Print the JSON Schema (draft 2020-12) of specs, for editors that check YAML while it is written.",
+		Example: "  thaw spec schema > thaw.schema.json",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			_, err := a.stdout.Write(spec.Schema())
+			return err
+		},
+	})
+	return cmd
+}
