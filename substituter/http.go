@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -88,6 +89,9 @@ func (s silentError) Error() string {
 	return "the server sent nothing for " + time.Duration(s).String()
 }
 
+// errorPage is how much is read of what comes with an error, in bytes.
+const errorPage = 64 << 10
+
 // Get implements [Transport].
 func (h *HTTP) Get(ctx context.Context, ref string, part Part) (body *Body, err error) {
 	u, err := h.resolve(ref)
@@ -136,7 +140,9 @@ func (h *HTTP) Get(ctx context.Context, ref string, part Part) (body *Body, err 
 	body = &Body{URL: shown(resp.Request.URL), Size: resp.ContentLength}
 	body.ReadCloser = &aliveBody{rc: resp.Body, stall: h.stall, left: h.stall, cancel: cancel, ctx: ctx}
 	if e := h.judge(resp, part, body); e != nil {
-		resp.Body.Close()
+		// A connection is used again only if what came by it was read.
+		io.Copy(io.Discard, io.LimitReader(body, errorPage))
+		body.Close()
 		e.URL = shown(u)
 		return nil, e
 	}
@@ -168,7 +174,7 @@ func (h *HTTP) judge(resp *http.Response, part Part, body *Body) *Error {
 		e.remedy.again = true
 	case code == http.StatusRequestedRangeNotSatisfiable && part.From > 0:
 		if resp.Header.Get("Content-Range") == fmt.Sprintf("bytes */%d", part.From) {
-			body.ReadCloser.Close() // an error page; the file is already whole
+			body.Close() // an error page; the file is already whole
 			body.ReadCloser, body.From, body.Size = http.NoBody, part.From, part.From
 			return nil
 		}

@@ -3,7 +3,10 @@ package substituter
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -246,6 +249,28 @@ func TestConnections(t *testing.T) {
 		if most := server.Most(); most > limit || most < 2 {
 			t.Errorf("HTTP/2 %v: %d requests at a time", http2, most)
 		}
+	}
+}
+
+// Connections are used again, after misses too.
+func TestConnectionsAreKept(t *testing.T) {
+	files := fault.Files{}
+	root := files.Wide(signer, 30, 3)
+	var made atomic.Int32
+	var urls []string
+	for _, f := range []fault.Files{{}, files} {
+		server := fault.Unstarted(t, f)
+		server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				made.Add(1)
+			}
+		}
+		server.Start()
+		urls = append(urls, server.URL)
+	}
+	newRig(t, t.TempDir(), urls...).walk(t, 1, root)
+	if n := made.Load(); n != 2 {
+		t.Errorf("%d connections to two caches, with one request at a time", n)
 	}
 }
 

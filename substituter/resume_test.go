@@ -79,8 +79,8 @@ func TestSamePlace(t *testing.T) {
 	}
 }
 
-// errorPage is more than the server's longest error page.
-const errorPage = 100
+// slack is more than the server's longest error page.
+const slack = 100
 
 // partFile returns the file in which the NAR of an info arrives.
 func partFile(dir string, info *narinfo.Info) string {
@@ -150,7 +150,7 @@ func TestResumesAcrossRuns(t *testing.T) {
 			if err != nil || !bytes.Equal(nar, largeNAR) {
 				t.Fatal(err)
 			}
-			if sent := server.Sent(aNAR); sent > tt.most+errorPage {
+			if sent := server.Sent(aNAR); sent > tt.most+slack {
 				t.Errorf("%d bytes were sent, want at most %d", sent, tt.most)
 			}
 			if left := rests(t, dir); len(left) > 0 {
