@@ -169,12 +169,16 @@ func TestFaults(t *testing.T) {
 	p := fault.Path(subject)
 	healthy := fault.New(t, files)
 	for _, tt := range faultCases() {
+		open := newRig
+		if strings.Contains(tt.name, "stall") {
+			open = hasty
+		}
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			t.Run("alone", func(t *testing.T) {
 				server := fault.New(t, files, tt.rule)
 				dir := t.TempDir()
-				r := hasty(t, dir, server.URL)
+				r := open(t, dir, server.URL)
 				nar, err := r.get(t, p)
 				warnings, received, _ := r.got()
 				if KindOf(err) != tt.alone || err != nil && tt.alone == good {
@@ -202,7 +206,7 @@ func TestFaults(t *testing.T) {
 			t.Run("first", func(t *testing.T) {
 				server := fault.New(t, files, tt.rule)
 				dir := t.TempDir()
-				r := hasty(t, dir, server.URL, healthy.URL)
+				r := open(t, dir, server.URL, healthy.URL)
 				nar, err := r.get(t, p)
 				if err != nil || !bytes.Equal(nar, subjectNAR) {
 					t.Fatalf("with a healthy second cache: %v", err)
@@ -245,7 +249,11 @@ func TestFaultsThatPass(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, %d times", name, first), func(t *testing.T) {
 				t.Parallel()
 				server := fault.New(t, files, fault.Rule{First: first, Fault: f})
-				r := hasty(t, t.TempDir(), server.URL)
+				open := newRig
+				if strings.Contains(name, "stall") {
+					open = hasty
+				}
+				r := open(t, t.TempDir(), server.URL)
 				nar, err := r.get(t, p)
 				if err != nil || !bytes.Equal(nar, subjectNAR) {
 					t.Fatal(err)
@@ -275,7 +283,7 @@ func TestCutOffUnseen(t *testing.T) {
 			info.FileSize, info.FileHash = 0, nixhash.Hash{}
 			files.Put(info)
 			server := fault.New(t, files, fault.Rule{Path: aNAR, First: 1, Fault: fault.CutPercent(50, fault.Chunked, fault.Finish)})
-			r := hasty(t, t.TempDir(), server.URL)
+			r := newRig(t, t.TempDir(), server.URL)
 			if nar, err := r.get(t, fault.Path(subject)); err != nil || !bytes.Equal(nar, subjectNAR) {
 				t.Fatal(err)
 			}
@@ -304,7 +312,7 @@ func TestMostUseful(t *testing.T) {
 			for _, f := range tt.faults {
 				urls = append(urls, fault.New(t, subjectCache("zstd"), fault.Rule{Path: aNAR, Fault: f}).URL)
 			}
-			_, err := hasty(t, t.TempDir(), urls...).get(t, p)
+			_, err := newRig(t, t.TempDir(), urls...).get(t, p)
 			if KindOf(err) != tt.want {
 				t.Fatalf("kind %d: %v", KindOf(err), err)
 			}
@@ -336,11 +344,11 @@ func TestFileCacheFaults(t *testing.T) {
 			tt.change(files)
 			dir := t.TempDir()
 			writeFiles(t, dir, files)
-			_, err := hasty(t, t.TempDir(), "file://"+dir).get(t, fault.Path(subject))
+			_, err := newRig(t, t.TempDir(), "file://"+dir).get(t, fault.Path(subject))
 			if KindOf(err) != tt.want {
 				t.Errorf("kind %d: %v", KindOf(err), err)
 			}
-			if _, err := hasty(t, t.TempDir(), "file://"+dir, fault.New(t, whole).URL).get(t, fault.Path(subject)); err != nil {
+			if _, err := newRig(t, t.TempDir(), "file://"+dir, fault.New(t, whole).URL).get(t, fault.Path(subject)); err != nil {
 				t.Errorf("with a healthy second cache: %v", err)
 			}
 		})

@@ -81,7 +81,7 @@ func newRig(t testing.TB, dir string, urls ...string) *rig {
 	return newRigWith(t, HTTPSettings{}, dir, urls...)
 }
 
-// hasty is newRig for tests with such servers.
+// hasty is newRig for tests in which the first server is.
 func hasty(t testing.TB, dir string, urls ...string) *rig {
 	t.Helper()
 	return newRigWith(t, HTTPSettings{Stall: quickStall, Connect: quickStall}, dir, urls...)
@@ -105,6 +105,7 @@ func newRigWith(t testing.TB, settings HTTPSettings, dir string, urls ...string)
 		} else if c.From, err = NewHTTP(u, client, settings); err != nil {
 			t.Fatal(err)
 		}
+		settings = HTTPSettings{} // only the first cache is at fault
 		list.Caches = append(list.Caches, c)
 	}
 	if r.Disk, err = OpenDisk(dir, list, narinfo.Keys{signer.Key()}, 2, ev); err != nil {
