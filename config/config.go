@@ -153,16 +153,19 @@ type nixConf struct {
 // ssl-cert-file, connect-timeout and stalled-download-timeout, their older names,
 // and what extra-… adds. Files that it includes are read by read, which is also
 // used for file itself. All else in it is passed over.
-func NixConf(file string, read func(file string) (string, error)) (Layer, error) {
+//
+// What is added to a list that the file does not set is added to defaults, as
+// Nix does.
+func NixConf(file string, defaults NixDefaults, read func(file string) (string, error)) (Layer, error) {
 	c := nixConf{read: read, values: map[string][]string{}}
 	if err := c.file(file); err != nil {
 		return Layer{}, err
 	}
 	l := Layer{Source: file}
-	for _, url := range append(c.list("substituters", "binary-caches"), c.list("extra-substituters", "extra-binary-caches")...) {
+	for _, url := range c.all(defaults.Caches, []string{"substituters", "binary-caches"}, []string{"extra-substituters", "extra-binary-caches"}) {
 		l.Caches = append(l.Caches, Cache{URL: url})
 	}
-	l.Keys = append(c.list("trusted-public-keys", "binary-cache-public-keys"), c.list("extra-trusted-public-keys")...)
+	l.Keys = c.all(defaults.Keys, []string{"trusted-public-keys", "binary-cache-public-keys"}, []string{"extra-trusted-public-keys"})
 	l.Netrc = strings.Join(c.list("netrc-file"), " ")
 	l.CAFile = strings.Join(c.list("ssl-cert-file"), " ")
 	for name, field := range map[string]*time.Duration{"connect-timeout": &l.Connect, "stalled-download-timeout": &l.Stall} {
@@ -175,6 +178,18 @@ func NixConf(file string, read func(file string) (string, error)) (Layer, error)
 		}
 	}
 	return l, nil
+}
+
+// NixDefaults are the lists that Nix has built in.
+type NixDefaults struct{ Caches, Keys []string }
+
+// all returns a list with what is added to it, nil if neither is set.
+func (c *nixConf) all(defaults, set, added []string) []string {
+	list, more := c.list(set...), c.list(added...)
+	if list == nil && len(more) > 0 {
+		list = defaults
+	}
+	return slices.Concat(list, more)
 }
 
 // list returns the value of the first of the names that is set.

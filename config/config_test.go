@@ -51,17 +51,21 @@ include more.conf
 		}
 		return text, nil
 	}
-	l, err := NixConf("/etc/nix/nix.conf", read)
+	l, err := NixConf("/etc/nix/nix.conf", NixDefaults{}, read)
 	want := Layer{Source: "/etc/nix/nix.conf", Caches: []Cache{{URL: "https://a"}, {URL: "https://b"}, {URL: "https://c"}}, Keys: []string{"k:x", "l:y"},
 		Netrc: "/etc/nix/netrc", Connect: 5 * time.Second, Stall: time.Minute}
 	if err != nil || !reflect.DeepEqual(l, want) {
 		t.Errorf("%+v, %v", l, err)
 	}
-	if l, err := NixConf("/old", read); err != nil || len(l.Caches) != 1 || l.Keys[0] != "o:z" {
+	if l, err := NixConf("/old", NixDefaults{}, read); err != nil || len(l.Caches) != 1 || l.Keys[0] != "o:z" {
 		t.Errorf("%+v, %v", l, err)
 	}
+	l, err = NixConf("/etc/nix/more.conf", NixDefaults{[]string{"https://d"}, []string{"d:d"}}, read)
+	if err != nil || len(l.Caches) != 2 || l.Caches[0].URL != "https://d" || !reflect.DeepEqual(l.Keys, []string{"d:d", "l:y"}) {
+		t.Errorf("what is added alone: %+v, %v", l, err)
+	}
 	for name, words := range map[string]string{"/loop": "/loop includes itself", "/bad": "/bad:1: this is not NAME = VALUE", "/time": "connect-timeout = soon", "/gone": "/none is not there"} {
-		if _, err := NixConf(name, read); err == nil || !strings.Contains(err.Error(), words) {
+		if _, err := NixConf(name, NixDefaults{}, read); err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

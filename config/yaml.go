@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -82,6 +83,11 @@ func YAML(name string, text []byte) (Layer, error) {
 		return l, fmt.Errorf("%s: jobs and connections are numbers from 1 on", name)
 	}
 	l.Netrc, l.CAFile, l.CacheDir = path(f.Netrc), path(f.CAFile), path(f.CacheDir)
+	for i, k := range f.TrustedKeys {
+		if !strings.Contains(k, ":") {
+			f.TrustedKeys[i] = path(k)
+		}
+	}
 	l.Keys, l.Jobs, l.Connections = f.TrustedKeys, f.Jobs, f.Connections
 	return l, nil
 }

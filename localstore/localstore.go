@@ -17,7 +17,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -39,13 +38,22 @@ type Store struct {
 }
 
 // Open opens the store below root, DIR/nix/store, and makes what is missing of
-// that path. It waits for other processes that have it open.
+// that path. No link on it may lead out of root. It waits for other processes that have it open.
 func Open(ctx context.Context, root string, owners dir.Owners) (*Store, error) {
-	path := filepath.Join(root, storepath.Dir)
-	if err := os.MkdirAll(path, 0o755); err != nil {
+	if err := os.MkdirAll(root, 0o755); err != nil {
 		return nil, err
 	}
-	r, err := os.OpenRoot(path)
+	top, err := os.OpenRoot(root)
+	if err != nil {
+		return nil, err
+	}
+	defer top.Close()
+	// A link that leads out of root is an error: what looks like the store of
+	// another system would be this one's.
+	if err := top.MkdirAll(storepath.Dir[1:], 0o755); err != nil {
+		return nil, err
+	}
+	r, err := top.OpenRoot(storepath.Dir[1:])
 	if err != nil {
 		return nil, err
 	}

@@ -179,6 +179,26 @@ func TestOrphansAndLock(t *testing.T) {
 	checkNames(t, root, infos)
 }
 
+// A store that a link moves out of the root is refused.
+func TestLinkOut(t *testing.T) {
+	for _, link := range []string{"nix", "nix/store"} {
+		root, elsewhere := t.TempDir(), t.TempDir()
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, link)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(elsewhere, filepath.Join(root, link)); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := Open(t.Context(), root, owners()); err == nil {
+			s.Close()
+			t.Errorf("%s may be a link out of the root", link)
+		}
+		if list, err := os.ReadDir(elsewhere); err != nil || len(list) > 0 {
+			t.Errorf("%s was followed: %v, %v", link, list, err)
+		}
+	}
+}
+
 // A NAR that goes wrong leaves nothing.
 func TestBadNAR(t *testing.T) {
 	from, infos := tiny(t)

@@ -201,7 +201,7 @@ func failure(shown string, err error) *Error {
 	case errors.As(err, &cert):
 		e.remedy.again, e.dead, e.Err = false, true, fmt.Errorf("its certificate is not trusted: %w", cert.Err)
 	case errors.Is(err, http.ErrSchemeMismatch):
-		e.remedy.again, e.dead, e.Err = false, true, errors.New("it does not speak TLS: perhaps the URL should begin with http:")
+		e.remedy.again, e.dead, e.Err = false, true, errors.New("it does not speak TLS: perhaps the URL should begin with http")
 	case errors.As(err, &alert):
 		e.remedy.again, e.dead = false, true
 	case dialing || proxying || errors.As(err, &dns):

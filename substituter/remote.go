@@ -82,6 +82,9 @@ func (r *Remote) Info(ctx context.Context, p storepath.Path) (*narinfo.Info, err
 	object := "narinfo of " + p.Name()
 	file := p.Hash() + ".narinfo"
 	text, err := r.small(ctx, file, narinfo.MaxSize)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx) // maybe an *Error of another lookup
+	}
 	if err != nil {
 		var e *Error
 		if errors.As(err, &e) {

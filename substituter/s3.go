@@ -59,7 +59,7 @@ func NewS3(rawURL string, client *http.Client, s HTTPSettings) (*HTTP, error) {
 	h.name = "s3://" + u.Host + strings.TrimSuffix(u.Path, "/")
 	creds := awsCredentials(query.Get("profile"))
 	h.sign = func(req *http.Request) *http.Request {
-		v, err := creds.Get()
+		v, err := creds.GetWithContext(nil)
 		if err != nil || v.AccessKeyID == "" {
 			return req // nobody here has credentials
 		}

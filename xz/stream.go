@@ -58,9 +58,6 @@ type blockHeader struct {
 	dict   int64
 }
 
-// sized reports whether the header has both sizes.
-func (h blockHeader) sized() bool { return h.packed != unlimited && h.output != unlimited }
-
 // blockStart reads a block header, or finds that the index begins, which has a
 // zero in the place of the header's size.
 func (z *Reader) blockStart() (stateFn, error) {

@@ -52,7 +52,8 @@ smallest, fit+256M to leave that much free, or a fixed one such as 2G.
 The same paths and options give the same bytes. The result line has the file, its
 size in bytes and its SHA-256; for dir, the bytes and the SHA-256 of its manifest,
 a line for each entry.`,
-		Example: `  thaw build /nix/store/…-hello-2.12.1 -o hello.img
+		Example: `  thaw build --cache testdata/example --trusted-key testdata/example/key.pub -o hello.img \
+      /nix/store/iv6mnmnw8z16ca4yawz70zfapazdfyvq-hello-static-1.0
   thaw build /nix/store/…-nixos-system -o vm.img --size fit+512M --label nixos \
       --kernel-out vm.kernel --initrd-out vm.initrd`,
 		GroupID: "make",
@@ -69,7 +70,7 @@ a line for each entry.`,
 			if err != nil {
 				return err
 			}
-			if err := out.ready(); err != nil {
+			if err := out.ready(o.kernelOut, o.initrdOut); err != nil {
 				return err
 			}
 			w, err := a.resolve(cmd.Context(), paths, assemble.Request{Link: link, Seed: o.seed})
@@ -86,15 +87,15 @@ a line for each entry.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.output, "output", "o", "", "the file to write, or the directory to make")
-	f.StringVar(&o.format, "format", "", "disk, ext4, tar or dir")
-	f.StringVar(&o.size, "size", "fit", "fit, fit+SIZE or SIZE; K, M and G are powers of 1024")
-	f.StringVar(&o.label, "label", "", "label of the file system, and name of the partition (default nixos)")
-	f.StringVar(&o.uuid, "uuid", "", "UUID of the file system (default derived from the content)")
-	f.StringVar(&o.seed, "seed", "", "derive all UUIDs from this text instead of the content")
-	f.StringArrayVar(&o.link, "link", nil, "a directory of the merged view, / for all, none for none; may be repeated (default /"+strings.Join(fhs.DefaultLink, " /")+")")
-	f.StringVar(&o.kernelOut, "kernel-out", "", "also copy the kernel of a path to this file")
-	f.StringVar(&o.initrdOut, "initrd-out", "", "also copy the initrd of a path to this file")
+	f.StringVarP(&o.output, "output", "o", "", "the `FILE` to write, or the directory to make")
+	f.StringVar(&o.format, "format", "", "the `FORMAT`: disk, ext4, tar or dir")
+	f.StringVar(&o.size, "size", "fit", "`SIZE`, fit or fit+SIZE; K, M and G are powers of 1024")
+	f.StringVar(&o.label, "label", "", "`TEXT`: label of the file system, and name of the partition (default nixos)")
+	f.StringVar(&o.uuid, "uuid", "", "`UUID` of the file system (default derived from the content)")
+	f.StringVar(&o.seed, "seed", "", "derive all UUIDs from this `TEXT` instead of the content")
+	f.StringArrayVar(&o.link, "link", nil, "a `DIR` of the merged view, / for all, none for none; may be repeated (default /"+strings.Join(fhs.DefaultLink, " /")+")")
+	f.StringVar(&o.kernelOut, "kernel-out", "", "also copy the kernel of a path to this `FILE`")
+	f.StringVar(&o.initrdOut, "initrd-out", "", "also copy the initrd of a path to this `FILE`")
 	f.BoolVar(&o.json, "json", false, "print the result as one JSON object")
 	return cmd
 }

@@ -28,7 +28,7 @@ func (a *app) cache() *cobra.Command {
 		Long:    "Look after the directory in which fetched objects are kept (--cache-dir), and examine binary caches.",
 		Example: "  thaw cache ls\n  thaw cache gc --max-size 10G",
 		GroupID: "care",
-		Args:    noArgs,
+		Args:    subcommands,
 		RunE:    func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.cacheList(), a.cacheGC(), a.cacheVerify(), a.cacheDoctor())
@@ -43,6 +43,9 @@ func (a *app) local() (*ui, *source, error) {
 	}
 	if a.global.noCache {
 		return nil, nil, usage("", "--no-cache leaves no cache to look after")
+	}
+	if dir := a.global.effective.CacheDir; !exists(dir) {
+		return nil, nil, usage("a run that fetches something makes it", "there is no cache at %s", dir)
 	}
 	src, err := a.global.open(ui.events())
 	return ui, src, err
@@ -131,8 +134,8 @@ go first. What other runs are fetching stays.`,
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&maxSize, "max-size", "", "how many bytes may stay, such as 10G")
-	cmd.Flags().StringVar(&maxAge, "max-age", "", "how long an object may stay unused, such as 30d")
+	cmd.Flags().StringVar(&maxSize, "max-size", "", "how many bytes may stay: a `SIZE` such as 10G")
+	cmd.Flags().StringVar(&maxAge, "max-age", "", "how long an object may stay unused: a `TIME` such as 30d")
 	return cmd
 }
 
@@ -140,6 +143,9 @@ go first. What other runs are fetching stays.`,
 func parseAge(s string) (time.Duration, error) {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		n, err := strconv.ParseUint(days, 10, 16)
+		if n == 0 {
+			err = strconv.ErrRange
+		}
 		return time.Duration(n) * 24 * time.Hour, err
 	}
 	d, err := time.ParseDuration(s)
@@ -229,7 +235,7 @@ or of another length. With --contents, NARs are also downloaded and hashed.
 The paths are arguments, or - to read them from standard input, one a line; for a
 cache in a directory without any, all that it has. Each problem is a line: the path
 and what is wrong, separated by a tab. Any problem makes the exit code 4.`,
-		Example: "  thaw cache doctor file://./cache --trusted-key key.pub --contents\n  thaw closure PATH | thaw cache doctor https://cache.example.org -",
+		Example: "  thaw cache doctor testdata/example --trusted-key testdata/example/key.pub --contents\n  thaw closure PATH | thaw cache doctor https://cache.example.org -",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usage("thaw cache doctor --help shows an example", "which cache? Give its URL")

@@ -2,7 +2,9 @@ package main
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -44,6 +46,9 @@ func (g *global) open(ev *substituter.Events) (*source, error) {
 	}
 	if src.Disk, err = substituter.OpenDisk(dir, list, keys, g.jobs, ev); err != nil {
 		src.remove()
+		if errors.Is(err, fs.ErrPermission) {
+			return nil, usage("give --cache-dir DIR, or --no-cache", "the cache directory: %v", err)
+		}
 		return nil, fmt.Errorf("the cache directory: %w", err)
 	}
 	src.Offline = g.offline

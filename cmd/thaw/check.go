@@ -64,7 +64,7 @@ func (a *app) spec() *cobra.Command {
 		Long:    "Print what editors and other tools want to know of the files that describe images.",
 		Example: "  thaw spec schema > thaw.schema.json",
 		GroupID: "ask",
-		Args:    noArgs,
+		Args:    subcommands,
 		RunE:    func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(&cobra.Command{

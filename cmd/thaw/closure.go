@@ -21,13 +21,17 @@ line. Only narinfos are fetched.
 With --size each line has three columns, separated by tabs: the path, the bytes
 of its NAR, and the bytes of the NARs of its own closure. With --json the result
 is an array of objects like those of nix path-info --json.`,
-		Example: `  thaw closure /nix/store/…-hello-2.12.1
+		Example: `  thaw closure --size --cache testdata/example --trusted-key testdata/example/key.pub \
+      /nix/store/4816nf1754f3jnz5brkh5n9y252l4san-busybox-static-1.35.0
   thaw closure --json /nix/store/…-hello-2.12.1 | jq '[.[].narSize] | add'`,
 		GroupID: "ask",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			paths, err := storePaths(args, "closure")
 			if err != nil {
 				return err
+			}
+			if asJSON && size {
+				return usage("--json has the sizes too", "--json and --size exclude each other")
 			}
 			ui, err := a.ui()
 			if err != nil {
@@ -69,7 +73,6 @@ is an array of objects like those of nix path-info --json.`,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON array")
 	cmd.Flags().BoolVar(&size, "size", false, "print the sizes of each path and of its closure")
-	cmd.MarkFlagsMutuallyExclusive("json", "size")
 	return cmd
 }
 

@@ -33,7 +33,7 @@ config.yaml may have these keys:
   connections: 64`,
 		Example: "  thaw config show",
 		GroupID: "care",
-		Args:    noArgs,
+		Args:    subcommands,
 		RunE:    func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
 	var asJSON bool

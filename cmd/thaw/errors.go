@@ -27,10 +27,11 @@ func explain(err error) (text, hint string, code int) {
 		space    *ext4.NoSpaceError
 		clash    fhs.CollisionError
 		problems *problemsError
+		absent   missingError
 	)
 	switch {
 	case errors.Is(err, errInterrupted):
-		return "interrupted; nothing was written, what was fetched is kept in the cache", "", exitInterrupted
+		return "interrupted", "", exitInterrupted
 	case errors.As(err, &use):
 		return use.text, use.hint, exitUsage
 	case errors.As(err, &unsigned):
@@ -40,7 +41,9 @@ func explain(err error) (text, hint string, code int) {
 	case errors.As(err, &damaged):
 		return text, "replace it with --repair", exitIntegrity
 	case errors.As(err, &space):
-		return text, "give a larger --size, or --size fit", exitFailed
+		return "the --size is too small: " + text, "give a larger --size, or --size fit", exitFailed
+	case errors.As(err, &absent):
+		return text, "run once without --offline", exitNotFound
 	case errors.As(err, &problems):
 		return text, "", exitIntegrity
 	case errors.As(err, &clash):
@@ -50,10 +53,16 @@ func explain(err error) (text, hint string, code int) {
 	}
 	switch substituter.KindOf(err) {
 	case substituter.Network:
+		if strings.Contains(text, "credentials") {
+			return text, "docs/caches.md lists where credentials are looked for: the URL, config.yaml, netrc", exitNetwork
+		}
 		return text, "try again later, or add another cache with --cache URL", exitNetwork
 	case substituter.Integrity:
 		return text, "the cache's copy is wrong: tell who runs it, or add another cache with --cache URL", exitIntegrity
 	case substituter.NotFound:
+		if strings.Contains(text, "--offline") {
+			return text, "run once without --offline", exitNotFound
+		}
 		return text, "check the store path, or add a cache that has it with --cache URL", exitNotFound
 	}
 	var p *fs.PathError

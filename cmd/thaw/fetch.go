@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
 	"thaw/assemble"
 	"thaw/narinfo"
 	"thaw/storepath"
+	"thaw/substituter"
 )
 
 // work is what build and unpack have in common: a plan, and objects that arrive
@@ -37,6 +39,9 @@ func (a *app) resolve(ctx context.Context, paths []storepath.Path, r assemble.Re
 	r.Roots, r.Jobs = paths, a.global.connections
 	ui.begin("resolving", 0, 0)
 	if w.plan, err = assemble.Resolve(ctx, src, r); err != nil {
+		if a.global.offline && substituter.KindOf(err) == substituter.NotFound {
+			err = missing(ctx, src, paths, err)
+		}
 		w.close()
 		return nil, err
 	}
@@ -63,6 +68,29 @@ func (a *app) resolve(ctx context.Context, paths []storepath.Path, r assemble.Re
 	ui.step("resolving", "%s → %s, %s unpacked; %s", count(len(paths), "path"), count(len(w.plan.Infos), "path"), inBytes(w.plan.NarSize()), text)
 	ui.begin("fetching", int64(len(w.toFetch)), size)
 	return w, nil
+}
+
+// missingError lists what a run without a network lacks.
+type missingError []storepath.Path
+
+func (e missingError) Error() string {
+	lines := make([]string, 0, len(e))
+	for i, p := range e {
+		if i == 20 {
+			lines = append(lines, fmt.Sprintf("and %d more, and all that these refer to", len(e)-i))
+			break
+		}
+		lines = append(lines, p.String()+" is not in the local cache")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// missing makes an error of everything that is not there.
+func missing(ctx context.Context, src *source, roots []storepath.Path, err error) error {
+	if paths, lookErr := src.Missing(ctx, roots); lookErr == nil && len(paths) > 0 {
+		return missingError(paths)
+	}
+	return err
 }
 
 func (w *work) close() {

@@ -38,20 +38,23 @@ type global struct {
 }
 
 func (g *global) flags(f *pflag.FlagSet) {
-	f.StringArrayVar(&g.caches, "cache", nil, "binary cache: https://…, http://…, s3://BUCKET, file://DIR or a directory; may be repeated (default https://cache.nixos.org)")
-	f.StringArrayVar(&g.keys, "trusted-key", nil, "public key NAME:BASE64, or a file that holds some; may be repeated (default the key of cache.nixos.org)")
-	f.StringArrayVar(&g.exempt, "no-check-sigs", nil, "take what the cache with this URL says without a signature; may be repeated")
-	f.IntVar(&g.jobs, "jobs", 0, "NARs decoded at a time (default the number of cores)")
-	f.IntVar(&g.connections, "connections", 0, "requests at a time to one host (default 64)")
-	f.StringVar(&g.cacheDir, "cache-dir", "", "where fetched objects are kept (default thaw in the user's cache directory)")
+	f.StringArrayVar(&g.caches, "cache", nil, "binary cache `URL`: https://…, http://…, s3://BUCKET, file://DIR or a directory; may be repeated (default https://cache.nixos.org)")
+	f.StringArrayVar(&g.keys, "trusted-key", nil, "public `KEY` NAME:BASE64, or a file that holds some; may be repeated (default the key of cache.nixos.org)")
+	f.StringArrayVar(&g.exempt, "no-check-sigs", nil, "take what the cache with this `URL` says without a signature; may be repeated")
+	f.IntVar(&g.jobs, "jobs", 0, "`N` NARs decoded at a time (default the number of cores)")
+	f.IntVar(&g.connections, "connections", 0, "`N` requests at a time to one host (default 64)")
+	f.StringVar(&g.cacheDir, "cache-dir", "", "`DIR` where fetched objects are kept (default thaw in the user's cache directory)")
 	f.BoolVar(&g.noCache, "no-cache", false, "keep nothing: use a temporary directory instead of --cache-dir")
 	f.BoolVar(&g.offline, "offline", false, "fetch nothing: use what is in --cache-dir alone")
-	f.StringVar(&g.netrc, "netrc", "", "file of passwords for caches (default $NETRC, else ~/.netrc if it is there)")
-	f.StringVar(&g.nixConf, "nix-conf", "", "take caches, keys and network settings that are not set otherwise from this nix.conf")
-	f.StringVar(&g.progress, "progress", "auto", "auto, plain, json or none")
+	f.StringVar(&g.netrc, "netrc", "", "`FILE` of passwords for caches (default $NETRC, else ~/.netrc if it is there)")
+	f.StringVar(&g.nixConf, "nix-conf", "", "take caches, keys and network settings that are not set otherwise from this nix.conf `FILE`")
+	f.StringVar(&g.progress, "progress", "auto", "`HOW`: auto, plain, json or none")
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "say more")
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "print only results, warnings and errors")
 }
+
+// defaultCache is used when nothing names one.
+const defaultCache = "https://cache.nixos.org"
 
 // limit is the largest number of jobs or connections.
 const limit = 1024
@@ -59,6 +62,8 @@ const limit = 1024
 // check completes the options and refuses what makes no sense.
 func (g *global) check() error {
 	switch {
+	case slices.Contains(g.caches, "") || slices.Contains(g.keys, "") || slices.Contains(g.exempt, ""):
+		return usage("perhaps a variable is not set", "an empty value for --cache, --trusted-key or --no-check-sigs")
 	case g.jobs < 0 || g.jobs > limit:
 		return usage("", "--jobs %d is not from 1 to %d", g.jobs, limit)
 	case g.connections < 0 || g.connections > limit:
@@ -99,17 +104,21 @@ func (g *global) layers() ([]config.Layer, error) {
 				return nil, usage("thaw config --help lists its keys", "%v", err)
 			}
 			layers = append(layers, l)
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+		} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+			return nil, err // another user's home has no configuration for this one
 		}
 	}
 	if g.nixConf != "" {
-		l, err := config.NixConf(g.nixConf, func(file string) (string, error) {
+		defaults := config.NixDefaults{Caches: []string{defaultCache}, Keys: []string{narinfo.CacheNixosOrg}}
+		l, err := config.NixConf(g.nixConf, defaults, func(file string) (string, error) {
 			text, err := os.ReadFile(file)
 			return string(text), err
 		})
 		if err != nil {
 			return nil, usage("", "--nix-conf: %v", err)
+		}
+		if !exists(l.Netrc) {
+			l.Netrc = "" // Nix's own default often is not there
 		}
 		layers = append(layers, l)
 	}
@@ -119,7 +128,7 @@ func (g *global) layers() ([]config.Layer, error) {
 func builtIn() config.Layer {
 	l := config.Layer{
 		Source:  "built in",
-		Caches:  []config.Cache{{URL: "https://cache.nixos.org"}},
+		Caches:  []config.Cache{{URL: defaultCache}},
 		Keys:    []string{narinfo.CacheNixosOrg},
 		Connect: 15 * time.Second, Stall: 30 * time.Second,
 		Jobs: runtime.GOMAXPROCS(0), Connections: 64,
@@ -135,8 +144,12 @@ func builtIn() config.Layer {
 	return l
 }
 
+// exists reports whether file is there, for this user.
 func exists(file string) bool {
-	_, err := os.Stat(file)
+	f, err := os.Open(file)
+	if err == nil {
+		f.Close()
+	}
 	return err == nil
 }
 
@@ -182,6 +195,8 @@ func storePaths(args []string, verb string) ([]storepath.Path, error) {
 			if rest, ok := strings.CutPrefix(text, storepath.Dir+"/"); ok && strings.Contains(rest, "/") {
 				base, _, _ := strings.Cut(rest, "/")
 				hint = "perhaps " + storepath.Dir + "/" + base
+			} else if q, err := storepath.ParseBase(text); err == nil {
+				hint = "perhaps " + q.String()
 			}
 			return nil, usage(hint, "%v", err)
 		}

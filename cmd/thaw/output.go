@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,6 +34,10 @@ type output struct {
 	free   int64    // bytes to leave free in a size that fits
 }
 
+// foreign are the endings of names of other formats: a disk called so would be
+// taken for one.
+var foreign = []string{".qcow2", ".vmdk", ".vdi", ".vhd", ".vhdx", ".iso", ".squashfs", ".sqfs", ".erofs", ".cpio", ".gz", ".xz", ".zst", ".bz2", ".zip", ".tgz"}
+
 // check reads the options that say what to write.
 func (o *buildOptions) check() (*output, error) {
 	out := &output{path: o.output, format: o.format, label: o.label}
@@ -40,11 +45,13 @@ func (o *buildOptions) check() (*output, error) {
 		return nil, usage("for example -o image.img", "build needs -o FILE")
 	}
 	if out.format == "" {
-		switch filepath.Ext(out.path) {
-		case ".ext4":
+		switch ext := filepath.Ext(out.path); {
+		case ext == ".ext4":
 			out.format = "ext4"
-		case ".tar":
+		case ext == ".tar":
 			out.format = "tar"
+		case slices.Contains(foreign, ext):
+			return nil, usage("name it .img, or give --format; qemu-img convert and compressors make others of it", "thaw does not write %s files", ext)
 		default:
 			out.format = "disk"
 		}
@@ -126,9 +133,26 @@ func parseUUID(s string) (id [16]byte, err error) {
 	return [16]byte(b), nil
 }
 
-// ready refuses, before anything is fetched, an output that cannot be written.
-func (o *output) ready() error {
-	if o.path == "-" {
+// ready refuses, before anything is fetched, outputs that cannot be written: the
+// image, and the files beside it.
+func (o *output) ready(beside ...string) error {
+	seen := map[string]bool{filepath.Clean(o.path): true}
+	for _, file := range beside {
+		if file == "" {
+			continue
+		}
+		if file == "-" {
+			return usage("give it a name", "boot files do not go to standard output")
+		}
+		if seen[filepath.Clean(file)] {
+			return usage("give each its own name", "%s would be written twice", file)
+		}
+		seen[filepath.Clean(file)] = true
+		if err := (&output{path: file}).ready(); err != nil {
+			return err
+		}
+	}
+	if o.path == "-" && o.format != "" {
 		return nil
 	}
 	st, err := os.Lstat(o.path)
@@ -297,15 +321,13 @@ func (c *counting) Write(p []byte) (int, error) {
 
 // createDir writes a directory beside its place.
 func (o *output) createDir() (*image, error) {
-	path := filepath.Clean(o.path)
-	temp, err := os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.part")
+	d, err := atomicfile.CreateDir(o.path)
 	if err != nil {
 		return nil, err
 	}
-	remove := func() { removeTree(temp) }
-	root, err := os.OpenRoot(temp)
+	root, err := os.OpenRoot(d.Path)
 	if err != nil {
-		remove()
+		d.Abort()
 		return nil, err
 	}
 	owners := dir.IgnoreOwners
@@ -315,7 +337,7 @@ func (o *output) createDir() (*image, error) {
 	w, err := dir.NewWriter(root, dir.Options{Owners: owners})
 	if err != nil {
 		root.Close()
-		remove()
+		d.Abort()
 		return nil, err
 	}
 	m := &manifest{next: w, sum: sha256.New()}
@@ -328,26 +350,9 @@ func (o *output) createDir() (*image, error) {
 			}
 			return &result{o.path, m.bytes, digest(m.sum), o.format}, nil
 		},
-		commit: func() error {
-			if err := os.Rename(temp, path); err != nil {
-				return err
-			}
-			remove = func() {}
-			return nil
-		},
-		abort: func() { remove() },
+		commit: d.Commit,
+		abort:  d.Abort,
 	}, nil
-}
-
-// removeTree removes a directory whose directories may be read-only.
-func removeTree(path string) {
-	filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			os.Chmod(p, 0o700)
-		}
-		return nil
-	})
-	os.RemoveAll(path)
 }
 
 // manifest hashes a line for each entry on its way to another sink.

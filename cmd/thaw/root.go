@@ -93,8 +93,10 @@ func (a *app) command() *cobra.Command {
 their signatures, and writes them into a disk image, a tar archive or a
 directory. It needs no Nix, no root and no other program, and gives the same
 bytes every time.`,
-		Example: `  thaw build /nix/store/…-hello-2.12.1 -o hello.img
+		Example: `  thaw build --cache testdata/example --trusted-key testdata/example/key.pub -o hello.img \
+      /nix/store/iv6mnmnw8z16ca4yawz70zfapazdfyvq-hello-static-1.0
   thaw closure --size /nix/store/…-hello-2.12.1`,
+		Version:           version(),
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{DisableDescriptions: true},
@@ -107,6 +109,9 @@ bytes every time.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
 	root.SuggestionsMinimumDistance = 2
+	root.SetVersionTemplate("thaw {{.Version}}\n")
+	root.SetUsageFunc(plainUsage(root.UsageFunc()))
+	root.SetHelpCommand(help(root))
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -129,4 +134,39 @@ func similar(cmd *cobra.Command, name string) string {
 		return fmt.Sprintf(" (did you mean %q?)", s[0])
 	}
 	return ""
+}
+
+// help is the help verb. Unlike cobra's, it refuses what it does not know.
+func help(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [VERB]",
+		Short:   "Describe a verb",
+		Long:    "Describe a verb, or list all.",
+		Example: "  thaw help build",
+		GroupID: "care",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return usage("thaw help lists the commands", "unknown command %q", strings.Join(args, " "))
+			}
+			return about.Help()
+		},
+	}
+}
+
+// plainUsage is cobra's usage text without the values that switches can have.
+func plainUsage(cobras func(*cobra.Command) error) func(*cobra.Command) error {
+	const values = "[=true|false]"
+	return func(cmd *cobra.Command) error {
+		var b strings.Builder
+		out := cmd.OutOrStderr()
+		cmd.SetOut(&b)
+		err := cobras(cmd)
+		cmd.SetOut(out)
+		if err != nil {
+			return err
+		}
+		_, err = io.WriteString(out, strings.ReplaceAll(b.String(), values, strings.Repeat(" ", len(values))))
+		return err
+	}
 }

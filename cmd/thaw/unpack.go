@@ -28,7 +28,8 @@ if it is right. One that is wrong ends the run with exit code 4 unless --repair
 is given, which replaces it.
 
 Run by root, all files belong to root; otherwise to who runs it.`,
-		Example: `  thaw unpack /nix/store/…-hello-2.12.1 --root ./rootfs`,
+		Example: `  thaw unpack --cache testdata/example --trusted-key testdata/example/key.pub --root rootfs \
+      /nix/store/iv6mnmnw8z16ca4yawz70zfapazdfyvq-hello-static-1.0`,
 		GroupID: "make",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			paths, err := storePaths(args, "unpack")
@@ -54,7 +55,7 @@ Run by root, all files belong to root; otherwise to who runs it.`,
 			return a.unpacked(w, root, counts, asJSON)
 		},
 	}
-	cmd.Flags().StringVar(&root, "root", "", "the directory to unpack into; it is made if need be")
+	cmd.Flags().StringVar(&root, "root", "", "the `DIR` to unpack into; it is made if need be")
 	cmd.Flags().BoolVar(&repair, "repair", false, "replace objects that are there and damaged")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as one JSON object")
 	return cmd
@@ -93,7 +94,9 @@ func (w *work) unpack(ctx context.Context, root string, damage localstore.OnDama
 
 func (a *app) unpacked(w *work, root string, n *counts, asJSON bool) error {
 	objects, received, byCache, warnings := w.ui.totals()
-	w.ui.step("fetching", "%s, %s", count(objects, "path"), inBytes(received))
+	if len(w.toFetch) > 0 {
+		w.ui.step("fetching", "%s, %s", count(objects, "path"), inBytes(received))
+	}
 	w.ui.step("unpacking", "%d unpacked, %d there already, %d repaired", n[localstore.Unpacked].Load(), n[localstore.Kept].Load(), n[localstore.Repaired].Load())
 	if !asJSON {
 		for _, r := range w.plan.Roots {
@@ -104,7 +107,7 @@ func (a *app) unpacked(w *work, root string, n *counts, asJSON bool) error {
 	return json.NewEncoder(a.stdout).Encode(map[string]any{
 		"root": root, "paths": w.plan.Roots, "closure": closureTotals{len(w.plan.Infos), w.plan.NarSize()},
 		"unpacked": n[localstore.Unpacked].Load(), "kept": n[localstore.Kept].Load(), "repaired": n[localstore.Repaired].Load(),
-		"received": byCache, "degraded": w.src.list.Degraded(), "warnings": warnings,
+		"received": byCache, "degraded": append([]string{}, w.src.list.Degraded()...), "warnings": warnings,
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -35,6 +36,18 @@ func (a *app) version() *cobra.Command {
 			return err
 		},
 	}
+}
+
+// subcommands is for verbs that only have verbs below them.
+func subcommands(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	return usage("there is: "+strings.Join(names, ", "), "unknown command %q after %s", args[0], cmd.CommandPath())
 }
 
 func noArgs(cmd *cobra.Command, args []string) error {

@@ -1,4 +1,5 @@
-// Package atomicfile writes files that appear whole or not at all.
+// Package atomicfile writes files and directories that appear whole or not at
+// all.
 //
 // Until it is committed a file is named .NAME.RANDOM.part and lies in the
 // directory of its target, under an advisory lock that ends with the process.
@@ -49,7 +50,7 @@ func CreateNew(path string, perm fs.FileMode) (*File, error) {
 
 func create(dir, name string, perm fs.FileMode) (*File, error) {
 	for {
-		temp := filepath.Join(dir, fmt.Sprintf(".%s.%08x%s", name, rand.Uint32(), suffix))
+		temp := tempName(dir, name)
 		f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 		if errors.Is(err, fs.ErrExist) {
 			continue
@@ -91,15 +92,100 @@ func (f *File) Abort() {
 	f.Close()
 }
 
-// RemoveOrphans removes what killed processes left in dir of files that were to
-// be called name, or of all files if name is "".
+// Dir is a directory that is being filled.
+type Dir struct {
+	Path   string // for now
+	lock   *os.File
+	target string
+	done   bool
+}
+
+// CreateDir makes a new directory that [Dir.Commit] will put at path, where
+// nothing or an empty directory is. It first removes what killed processes left
+// of earlier attempts.
+func CreateDir(path string) (*Dir, error) {
+	dir, name := filepath.Split(filepath.Clean(path))
+	if dir == "" {
+		dir = "."
+	}
+	if err := RemoveOrphans(dir, name); err != nil {
+		return nil, err
+	}
+	for {
+		temp := tempName(dir, name)
+		if err := os.Mkdir(temp, 0o700); errors.Is(err, fs.ErrExist) {
+			continue
+		} else if err != nil {
+			return nil, &fs.PathError{Op: "create", Path: filepath.Join(dir, name), Err: errors.Unwrap(err)}
+		}
+		lock, err := os.Open(temp)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // taken for an orphan before it was locked
+		}
+		if err != nil {
+			return nil, err
+		}
+		_ = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if _, err := os.Lstat(temp); errors.Is(err, fs.ErrNotExist) {
+			lock.Close()
+			continue
+		}
+		return &Dir{Path: temp, lock: lock, target: filepath.Join(dir, name)}, nil
+	}
+}
+
+// Commit renames the directory to its target.
+func (d *Dir) Commit() error {
+	if d.done {
+		return os.ErrClosed
+	}
+	// Not os.Rename, which refuses a target that is an empty directory.
+	if err := unix.Rename(d.Path, d.target); err != nil {
+		d.Abort()
+		return &fs.PathError{Op: "create", Path: d.target, Err: err}
+	}
+	d.done = true
+	return d.lock.Close()
+}
+
+// Abort removes the directory and all in it; after Commit it does nothing.
+func (d *Dir) Abort() {
+	if d.done {
+		return
+	}
+	d.done = true
+	removeTree(d.Path)
+	d.lock.Close()
+}
+
+// removeTree removes a directory whose directories may be read-only.
+func removeTree(path string) {
+	filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			os.Chmod(p, 0o700)
+		}
+		return nil
+	})
+	os.RemoveAll(path)
+}
+
+func tempName(dir, name string) string {
+	return filepath.Join(dir, fmt.Sprintf(".%s.%08x%s", name, rand.Uint32(), suffix))
+}
+
+// RemoveOrphans removes what killed processes left in dir of files and
+// directories that were to be called name, or of all files if name is "".
 func RemoveOrphans(dir, name string) error {
 	list, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range list {
-		if n := e.Name(); e.Type().IsRegular() && strings.HasPrefix(n, ".") && strings.HasSuffix(n, suffix) && (name == "" || isTempOf(n, name)) {
+		n := e.Name()
+		if name == "" && !e.Type().IsRegular() || name != "" && !isTempOf(n, name) {
+			continue
+		}
+		if (e.IsDir() || e.Type().IsRegular()) && strings.HasPrefix(n, ".") && strings.HasSuffix(n, suffix) {
 			removeUnlocked(filepath.Join(dir, n))
 		}
 	}
@@ -112,7 +198,8 @@ func isTempOf(n, name string) bool {
 	return ok && len(mid) == 8 && strings.Trim(mid, "0123456789abcdef") == ""
 }
 
-// removeUnlocked removes a file unless a living process holds its lock.
+// removeUnlocked removes a file or directory unless a living process holds its
+// lock.
 func removeUnlocked(path string) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -120,6 +207,6 @@ func removeUnlocked(path string) {
 	}
 	defer f.Close()
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-		os.Remove(path)
+		removeTree(path)
 	}
 }

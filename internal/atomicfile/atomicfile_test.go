@@ -73,3 +73,46 @@ func TestOrphans(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestDir(t *testing.T) {
+	parent := t.TempDir()
+	path := filepath.Join(parent, "out")
+	if err := os.Mkdir(path, 0o755); err != nil { // empty: it may be replaced
+		t.Fatal(err)
+	}
+	dead := filepath.Join(parent, ".out.0123abcd.part")
+	if err := os.MkdirAll(dead+"/a/b", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	os.Chmod(dead+"/a", 0o555)
+	living, err := CreateDir(path + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dead); err == nil {
+		t.Error("the orphan is still there")
+	}
+	other, err := CreateDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.Mkdir(other.Path+"/x", 0o555)
+	other.Abort()
+	if err := os.WriteFile(living.Path+"/file", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := living.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	living.Abort()
+	if got := names(t, path); len(got) != 1 || len(names(t, parent)) != 1 {
+		t.Errorf("%q in %q", got, names(t, parent))
+	}
+	full, err := CreateDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := full.Commit(); err == nil || len(names(t, parent)) != 1 {
+		t.Errorf("a directory that is not empty is replaced: %v", err)
+	}
+}
