@@ -134,7 +134,7 @@ func (w *work) build(ctx context.Context, o *buildOptions, out *output, stdout i
 	}
 	defer img.abort()
 	var root *assemble.Root
-	err = w.while(ctx, func(ctx context.Context) (err error) {
+	err = w.while(func(ctx context.Context) (err error) {
 		root, err = assemble.Build(ctx, w.src, w.plan, img.sink)
 		return err
 	})

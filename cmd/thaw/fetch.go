@@ -15,13 +15,15 @@ import (
 // work is what build and unpack have in common: a plan, and objects that arrive
 // while they are used.
 type work struct {
-	ui   *ui
-	src  *source
-	plan *assemble.Plan
+	ui      *ui
+	src     *source
+	plan    *assemble.Plan
+	ctx     context.Context // ends with an object that cannot be had
+	fetcher *fetcher
 
-	jobs, connections int
-	resolved          time.Duration
-	toFetch           []*narinfo.Info // the objects that are not in the local cache
+	jobs     int
+	resolved time.Duration
+	toFetch  []*narinfo.Info // the objects that are not in the local cache
 }
 
 // resolve opens the caches and makes the plan. The caller calls work.close.
@@ -35,16 +37,18 @@ func (a *app) resolve(ctx context.Context, paths []storepath.Path, r assemble.Re
 	if err != nil {
 		return nil, err
 	}
-	w := &work{ui: ui, src: src, jobs: a.global.jobs, connections: a.global.connections}
+	w := &work{ui: ui, src: src, jobs: a.global.jobs}
+	w.ctx, w.fetcher = startFetcher(ctx, src.Disk, a.global.connections)
 	r.Roots, r.Jobs = paths, a.global.connections
 	ui.begin("resolving", 0, 0)
-	if w.plan, err = assemble.Resolve(ctx, src, r); err != nil {
+	if w.plan, err = assemble.Resolve(w.ctx, eager{src.Disk, w.fetcher}, r); err != nil {
 		if a.global.offline && substituter.KindOf(err) == substituter.NotFound {
 			err = missing(ctx, src, paths, err)
 		}
 		w.close()
 		return nil, err
 	}
+	w.fetcher.largestFirst()
 	w.resolved = time.Since(start)
 	var size int64
 	from := map[string]bool{}
@@ -94,29 +98,18 @@ func missing(ctx context.Context, src *source, roots []storepath.Path, err error
 }
 
 func (w *work) close() {
+	w.fetcher.stop(nil)
 	w.ui.close()
 	w.src.remove()
 }
 
-// while runs f and makes the objects arrive at the same time. The first error of
-// either ends both.
-func (w *work) while(ctx context.Context, f func(ctx context.Context) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := w.src.Prefetch(ctx, w.connections, w.plan.Infos); err != nil {
-			cancel(err)
-		}
-	}()
-	err := f(ctx)
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		cancel(err)
+// while runs f, while the objects go on arriving. The first error of either ends
+// both.
+func (w *work) while(f func(ctx context.Context) error) error {
+	err := f(w.ctx)
+	if cause := context.Cause(w.ctx); err != nil && cause != nil {
+		err = cause
 	}
-	<-done
+	w.fetcher.stop(err)
 	return err
 }

@@ -75,7 +75,7 @@ func (w *work) unpack(ctx context.Context, root string, damage localstore.OnDama
 	}
 	defer store.Close()
 	var n counts
-	err = w.while(ctx, func(ctx context.Context) error {
+	err = w.while(func(ctx context.Context) error {
 		g, ctx := errgroup.WithContext(ctx)
 		g.SetLimit(w.jobs)
 		for _, info := range w.plan.Infos {
