@@ -230,6 +230,57 @@ func TestCollisions(t *testing.T) {
 	}
 }
 
+// Files are compared also where a package links to an object that is one file.
+func TestCollisionsOfSingleFiles(t *testing.T) {
+	c := newCache(t)
+	one, two, same := c.add(t, "one", pack(t, ".", "*A")), c.add(t, "two", pack(t, ".", "*B")), c.add(t, "same", pack(t, ".", "*A"))
+	link := func(name string, to storepath.Path) storepath.Path {
+		return c.add(t, name, pack(t, ".", "d", "./bin", "d", "./bin/tool", "->"+to.String()), to)
+	}
+	a, b, d := link("a", one), link("b", two), link("d", same)
+	inline := c.add(t, "inline", pack(t, ".", "d", "./bin", "d", "./bin/tool", "*A"))
+	if err := resolveAndBuild(t.Context(), c.open(t), &recorder{}, a, b); err == nil || !strings.Contains(err.Error(), "bin/tool comes from both") {
+		t.Errorf("different files: %v", err)
+	}
+	for _, other := range []storepath.Path{d, inline} {
+		if err := resolveAndBuild(t.Context(), c.open(t), &recorder{}, a, other); err != nil {
+			t.Errorf("equal files: %v", err)
+		}
+	}
+}
+
+// An object may nest as deep as an object that is vouched for may, and no deeper.
+func TestDepth(t *testing.T) {
+	c := newCache(t)
+	deep := func(levels int) storepath.Path {
+		pairs, path := []string{".", "d"}, "."
+		for range levels - 1 {
+			path += "/d"
+			pairs = append(pairs, path, "d")
+		}
+		return c.add(t, fmt.Sprintf("deep%d", levels), packDeep(t, pairs...))
+	}
+	if err := resolveAndBuild(t.Context(), c.open(t), &recorder{}, deep(signedDepth)); err != nil {
+		t.Errorf("%d levels: %v", signedDepth, err)
+	}
+	if err := resolveAndBuild(t.Context(), c.open(t), &recorder{}, deep(signedDepth+1)); substituter.KindOf(err) != substituter.Integrity {
+		t.Errorf("%d levels: %v", signedDepth+1, err)
+	}
+}
+
+// What a package propagates has a bound.
+func TestPropagatesBound(t *testing.T) {
+	c := newCache(t)
+	p := c.add(t, "p", pack(t, ".", "d", "./nix-support", "d", "./nix-support/propagated-user-env-packages", strings.Repeat(" ", maxPropagates)))
+	q := c.add(t, "q", pack(t, ".", "d", "./nix-support", "d", "./nix-support/propagated-user-env-packages", strings.Repeat(" ", maxPropagates+1)))
+	if err := resolveAndBuild(t.Context(), c.open(t), &recorder{}, p); err != nil {
+		t.Error(err)
+	}
+	if err := resolveAndBuild(t.Context(), c.open(t), &recorder{}, q); err == nil {
+		t.Error("a list beyond the bound is read")
+	}
+}
+
 // The three packages that were made to collide do, and are told apart where
 // they do not.
 func TestMergeOfTheTestCaches(t *testing.T) {

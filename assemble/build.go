@@ -125,28 +125,34 @@ func mountedOver(e rootfs.Entry) bool {
 // same reports which pairs of files in the store have equal contents. Each
 // object that they are in is read once more.
 func (r *Root) same(ctx context.Context, pairs [][2]string) ([]bool, error) {
+	type file struct {
+		object storepath.Path
+		rel    string // "." for an object that is a file
+	}
+	files := make([][2]file, len(pairs))
 	wanted := map[storepath.Path]map[string]bool{}
-	for _, pair := range pairs {
-		for _, file := range pair {
-			object, rel, err := splitStore(file)
+	for i, pair := range pairs {
+		for k, path := range pair {
+			object, rel, err := splitStore(path)
 			if err != nil {
 				return nil, err
 			}
+			files[i][k] = file{object, rel}
 			if wanted[object] == nil {
 				wanted[object] = map[string]bool{}
 			}
 			wanted[object][rel] = true
 		}
 	}
-	sums := map[string][sha256.Size]byte{}
-	for object, files := range wanted {
+	sums := map[file][]byte{}
+	for object, rels := range wanted {
 		err := r.read(ctx, object, func(e rootfs.Entry, data io.Reader) error {
-			if data == nil || !files[e.Path] {
+			if data == nil || !rels[e.Path] {
 				return nil
 			}
 			h := sha256.New()
 			_, err := io.Copy(h, data)
-			sums[object.String()+"/"+e.Path] = [sha256.Size]byte(h.Sum(nil))
+			sums[file{object, e.Path}] = h.Sum(nil)
 			return err
 		})
 		if err != nil {
@@ -154,8 +160,12 @@ func (r *Root) same(ctx context.Context, pairs [][2]string) ([]bool, error) {
 		}
 	}
 	equal := make([]bool, len(pairs))
-	for i, pair := range pairs {
-		equal[i] = sums[pair[0]] == sums[pair[1]]
+	for i, f := range files {
+		a, b := sums[f[0]], sums[f[1]]
+		if a == nil || b == nil {
+			return nil, fmt.Errorf("%s or %s is not where it was", pairs[i][0], pairs[i][1])
+		}
+		equal[i] = bytes.Equal(a, b)
 	}
 	return equal, nil
 }

@@ -12,8 +12,8 @@ import (
 	"thaw/substituter"
 )
 
-// signedDepth is how deep an object may nest that somebody trusted vouches for.
-// Others have the limit of package nar.
+// signedDepth is how deep an object may nest that a trusted key or its content
+// address vouches for. Others have the limit of package nar.
 const signedDepth = 1024
 
 // storeTime is the modification time of everything in a store.

@@ -12,8 +12,20 @@ import (
 // "->TARGET" a link, "*TEXT" an executable, anything else a file.
 func pack(t *testing.T, pairs ...string) []byte {
 	t.Helper()
+	return packTo(t, 0, pairs)
+}
+
+// packDeep is pack without the limit of depth.
+func packDeep(t *testing.T, pairs ...string) []byte {
+	t.Helper()
+	return packTo(t, 1<<20, pairs)
+}
+
+func packTo(t *testing.T, depth int, pairs []string) []byte {
+	t.Helper()
 	var b bytes.Buffer
 	w := nar.NewWriter(&b)
+	w.AllowDepth(depth)
 	for i := 0; i < len(pairs); i += 2 {
 		h, content := nar.Header{Path: strings.TrimPrefix(pairs[i], "./")}, pairs[i+1]
 		if target, ok := strings.CutPrefix(content, "->"); ok {

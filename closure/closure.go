@@ -42,7 +42,7 @@ func Walk(ctx context.Context, jobs int, roots []storepath.Path, lookup Lookup) 
 	}
 	w.mu.Lock()
 	for _, r := range roots {
-		w.visit(ctx, cancel, r, storepath.Path{})
+		w.visit(ctx, cancel, r)
 	}
 	w.mu.Unlock()
 	w.wg.Wait()
@@ -50,7 +50,23 @@ func Walk(ctx context.Context, jobs int, roots []storepath.Path, lookup Lookup) 
 		return nil, context.Cause(ctx)
 	}
 	slices.SortFunc(w.found, func(a, b *narinfo.Info) int { return a.StorePath.Compare(b.StorePath) })
-	return w.found, nil
+	return w.found, checkNames(w.found)
+}
+
+// checkNames holds that references name objects as their narinfos do.
+func checkNames(infos []*narinfo.Info) error {
+	signed := make(map[string]storepath.Path, len(infos))
+	for _, i := range infos {
+		signed[i.StorePath.Hash()] = i.StorePath
+	}
+	for _, i := range infos {
+		for _, r := range i.References {
+			if s := signed[r.Hash()]; s != r {
+				return &NameError{i.StorePath, r, s}
+			}
+		}
+	}
+	return nil
 }
 
 type walk struct {
@@ -64,7 +80,7 @@ type walk struct {
 }
 
 // visit starts the lookup of p unless it has been started. w.mu is held.
-func (w *walk) visit(ctx context.Context, cancel context.CancelCauseFunc, p, referrer storepath.Path) {
+func (w *walk) visit(ctx context.Context, cancel context.CancelCauseFunc, p storepath.Path) {
 	if w.seen[p.Hash()] {
 		return
 	}
@@ -77,9 +93,6 @@ func (w *walk) visit(ctx context.Context, cancel context.CancelCauseFunc, p, ref
 		}
 		info, err := w.lookup(ctx, p)
 		<-w.slots
-		if err == nil && info.StorePath != p && !referrer.IsZero() {
-			err = &NameError{referrer, p, info.StorePath}
-		}
 		if err != nil {
 			cancel(err)
 			return
@@ -88,7 +101,7 @@ func (w *walk) visit(ctx context.Context, cancel context.CancelCauseFunc, p, ref
 		defer w.mu.Unlock()
 		w.found = append(w.found, info)
 		for _, r := range info.References {
-			w.visit(ctx, cancel, r, p)
+			w.visit(ctx, cancel, r)
 		}
 	})
 }

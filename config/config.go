@@ -99,18 +99,22 @@ func Merge(layers ...Layer) Effective {
 	return e
 }
 
-// Redacted returns a cache's URL for messages: without credentials.
+// Redacted returns a cache's URL for messages: without what may be credentials.
 func Redacted(url string) string {
-	if scheme, rest, ok := strings.Cut(url, "://"); ok {
-		host, path, slash := strings.Cut(rest, "/")
-		if i := strings.LastIndex(host, "@"); i >= 0 {
-			url = scheme + "://…@" + host[i+1:]
-			if slash {
-				url += "/" + path
-			}
-		}
+	scheme, rest, ok := strings.Cut(url, "://")
+	if !ok {
+		return url
 	}
-	return url
+	rest, _, _ = strings.Cut(rest, "#")
+	place, query, asked := strings.Cut(rest, "?")
+	// Passwords may hold slashes, by mistake.
+	if i := strings.LastIndex(place, "@"); i >= 0 {
+		place = "…@" + place[i+1:]
+	}
+	if asked {
+		place += "?" + query
+	}
+	return scheme + "://" + place
 }
 
 // Environment reads the variables of thaw's own, and those that others have made
@@ -163,7 +167,9 @@ func NixConf(file string, defaults NixDefaults, read func(file string) (string, 
 	}
 	l := Layer{Source: file}
 	for _, url := range c.all(defaults.Caches, []string{"substituters", "binary-caches"}, []string{"extra-substituters", "extra-binary-caches"}) {
-		l.Caches = append(l.Caches, Cache{URL: url})
+		if url, ok := substituter(url); ok {
+			l.Caches = append(l.Caches, Cache{URL: url})
+		}
 	}
 	l.Keys = c.all(defaults.Keys, []string{"trusted-public-keys", "binary-cache-public-keys"}, []string{"extra-trusted-public-keys"})
 	l.Netrc = strings.Join(c.list("netrc-file"), " ")
@@ -178,6 +184,31 @@ func NixConf(file string, defaults NixDefaults, read func(file string) (string, 
 		}
 	}
 	return l, nil
+}
+
+// substituter returns the URL of a binary cache among Nix's substituters. Others,
+// such as daemon and ssh://…, and settings of caches that only Nix knows, are left
+// out.
+func substituter(url string) (string, bool) {
+	scheme, _, _ := strings.Cut(url, "://")
+	if !slices.Contains([]string{"https", "http", "s3", "file"}, scheme) {
+		return "", false
+	}
+	place, query, _ := strings.Cut(url, "?")
+	known := []string{"priority"}
+	if scheme == "s3" {
+		known = append(known, "region", "endpoint", "profile", "scheme")
+	}
+	var kept []string
+	for _, setting := range strings.Split(query, "&") {
+		if name, _, ok := strings.Cut(setting, "="); ok && slices.Contains(known, name) {
+			kept = append(kept, setting)
+		}
+	}
+	if len(kept) > 0 {
+		place += "?" + strings.Join(kept, "&")
+	}
+	return place, true
 }
 
 // NixDefaults are the lists that Nix has built in.
@@ -230,6 +261,9 @@ func (c *nixConf) file(name string) error {
 		case len(words) < 2 || words[1] != "=":
 			return fmt.Errorf("%s:%d: this is not NAME = VALUE", name, n)
 		default:
+			if strings.HasPrefix(words[0], "extra-") {
+				words = slices.Concat(words[:2], c.values[words[0]], words[2:])
+			}
 			c.values[words[0]] = words[2:]
 		}
 	}

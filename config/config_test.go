@@ -71,6 +71,34 @@ include more.conf
 	}
 }
 
+func TestSubstituters(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://a?trusted=1&priority=3": "https://a?priority=3", "daemon": "", "ssh://h": "", "file:///x?compression=zstd": "file:///x",
+		"s3://b?region=r&compression=xz": "s3://b?region=r", "https://a": "https://a",
+	} {
+		if got, ok := substituter(in); got != want || ok != (want != "") {
+			t.Errorf("%s: %q, %v", in, got, ok)
+		}
+	}
+	read := func(string) (string, error) {
+		return "extra-substituters = https://a\nextra-substituters = https://b\n", nil
+	}
+	if l, err := NixConf("f", NixDefaults{}, read); err != nil || len(l.Caches) != 2 {
+		t.Errorf("%+v, %v", l, err)
+	}
+}
+
+func TestRedacted(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://h/p": "https://h/p", "https://u:p@h/p": "https://…@h/p", "https://u:se/cret@h/": "https://…@h/", "https://h/p?priority=3": "https://h/p?priority=3",
+		"/dir@x": "/dir@x", "https://u:p@h": "https://…@h",
+	} {
+		if got := Redacted(in); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}
+
 func TestYAML(t *testing.T) {
 	l, err := YAML("/home/me/thaw/config.yaml", []byte(`
 caches:

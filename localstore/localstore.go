@@ -38,8 +38,9 @@ type Store struct {
 }
 
 // Open opens the store below root, DIR/nix/store, and makes what is missing of
-// that path. No link on it may lead out of root. It waits for other processes that have it open.
-func Open(ctx context.Context, root string, owners dir.Owners) (*Store, error) {
+// that path. No link on it may lead out of root. It waits for other processes that have it open, and says so once by
+// calling waiting, unless that is nil.
+func Open(ctx context.Context, root string, owners dir.Owners, waiting func()) (*Store, error) {
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return nil, err
 	}
@@ -59,7 +60,7 @@ func Open(ctx context.Context, root string, owners dir.Owners) (*Store, error) {
 	}
 	s := &Store{root: r, owners: owners}
 	if s.lock, err = r.Open("."); err == nil {
-		if err = s.wait(ctx); err == nil {
+		if err = s.wait(ctx, waiting); err == nil {
 			err = s.removeOrphans()
 		}
 	}
@@ -71,11 +72,15 @@ func Open(ctx context.Context, root string, owners dir.Owners) (*Store, error) {
 }
 
 // wait takes the lock.
-func (s *Store) wait(ctx context.Context) error {
+func (s *Store) wait(ctx context.Context, waiting func()) error {
 	for {
 		err := unix.Flock(int(s.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err != unix.EWOULDBLOCK && err != unix.EINTR {
 			return nil // locked, or a file system without locks
+		}
+		if waiting != nil {
+			waiting()
+			waiting = nil
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):

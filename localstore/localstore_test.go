@@ -58,7 +58,7 @@ func owners() dir.Owners {
 
 func open(t *testing.T, root string) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), root, owners())
+	s, err := Open(t.Context(), root, owners(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestOrphansAndLock(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := Open(ctx, root, owners()); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := Open(ctx, root, owners(), nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the store opens twice: %v", err)
 	}
 	first.Close()
@@ -189,7 +189,7 @@ func TestLinkOut(t *testing.T) {
 		if err := os.Symlink(elsewhere, filepath.Join(root, link)); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := Open(t.Context(), root, owners()); err == nil {
+		if s, err := Open(t.Context(), root, owners(), nil); err == nil {
 			s.Close()
 			t.Errorf("%s may be a link out of the root", link)
 		}

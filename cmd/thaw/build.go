@@ -62,7 +62,7 @@ a line for each entry.`,
 			if err != nil {
 				return err
 			}
-			out, err := o.check()
+			out, err := o.check(a.stdout)
 			if err != nil {
 				return err
 			}
@@ -107,6 +107,9 @@ func linkPlaces(values []string) ([]string, error) {
 	}
 	var out []string
 	for _, v := range values {
+		if v == "" || v == "none" && len(values) > 1 {
+			return nil, usage("give a directory of the image, such as /bin, or none alone", "--link %q makes no sense here", v)
+		}
 		if v == "none" && len(values) == 1 {
 			return nil, nil
 		}
@@ -125,7 +128,7 @@ func linkPlaces(values []string) ([]string, error) {
 	return out, nil
 }
 
-// build writes the image and the boot files beside it. None appears unless all
+// build writes the image and the boot files beside it. None appears before all
 // are whole.
 func (w *work) build(ctx context.Context, o *buildOptions, out *output, stdout io.Writer) (*result, error) {
 	img, err := out.create(w.plan, stdout)
@@ -164,12 +167,15 @@ func (w *work) build(ctx context.Context, o *buildOptions, out *output, stdout i
 	if err != nil {
 		return nil, err
 	}
+	if err := img.commit(); err != nil {
+		return nil, err
+	}
 	for _, f := range beside {
 		if err := f.Commit(); err != nil {
 			return nil, err
 		}
 	}
-	return r, img.commit()
+	return r, nil
 }
 
 func copyBootFile(ctx context.Context, file string, find func() (*assemble.BootFile, error)) (*atomicfile.File, error) {
@@ -181,7 +187,11 @@ func copyBootFile(ctx context.Context, file string, find func() (*assemble.BootF
 	if err != nil {
 		return nil, err
 	}
-	if err := boot.Copy(ctx, f); err != nil {
+	err = boot.Copy(ctx, f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
 		f.Abort()
 		return nil, err
 	}
@@ -202,7 +212,7 @@ func (a *app) built(w *work, o *buildOptions, r *result, took time.Duration) err
 		w.ui.step("fetching", "%s, %s", count(objects, "path"), inBytes(received))
 	}
 	w.ui.step("writing", "%s, %s", r.Format, inBytes(r.Size))
-	out := a.stdout
+	var out io.Writer = a.stdout
 	if r.Path == "-" {
 		out = a.stderr
 	}

@@ -249,7 +249,7 @@ and what is wrong, separated by a tab. Any problem makes the exit code 4.`,
 				return err
 			}
 			defer ui.close()
-			list, err := a.global.remotes(ui.events())
+			list, _, err := a.global.remotes(ui.events())
 			if err != nil {
 				return err
 			}

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"thaw/config"
+	"thaw/narinfo"
 	"thaw/substituter"
 )
 
@@ -25,7 +26,7 @@ type source struct {
 
 // open opens the caches of the run.
 func (g *global) open(ev *substituter.Events) (*source, error) {
-	list, err := g.remotes(ev)
+	list, keys, err := g.remotes(ev)
 	if err != nil {
 		return nil, err
 	}
@@ -40,10 +41,6 @@ func (g *global) open(ev *substituter.Events) (*source, error) {
 	if dir == "" {
 		return nil, usage("give --cache-dir DIR, or --no-cache", "there is no place for the cache: neither XDG_CACHE_HOME nor HOME is set")
 	}
-	keys, _, err := g.trusted()
-	if err != nil {
-		return nil, err
-	}
 	if src.Disk, err = substituter.OpenDisk(dir, list, keys, g.jobs, ev); err != nil {
 		src.remove()
 		if errors.Is(err, fs.ErrPermission) {
@@ -55,24 +52,25 @@ func (g *global) open(ev *substituter.Events) (*source, error) {
 	return src, nil
 }
 
-// remotes returns the caches of the run as one.
-func (g *global) remotes(ev *substituter.Events) (*substituter.List, error) {
+// remotes returns the caches of the run as one, and the trusted keys. They are
+// read once: a file of them may be a pipe.
+func (g *global) remotes(ev *substituter.Events) (list *substituter.List, keys narinfo.Keys, err error) {
 	keys, warnings, err := g.trusted()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, w := range warnings {
 		ev.Warn(w)
 	}
 	settings, err := g.http()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	client, err := settings.Client()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	list := &substituter.List{Events: ev}
+	list = &substituter.List{Events: ev}
 	exempt := map[string]bool{}
 	for _, e := range g.exempt {
 		exempt[cacheName(e)] = true
@@ -80,15 +78,15 @@ func (g *global) remotes(ev *substituter.Events) (*substituter.List, error) {
 	for _, c := range g.effective.Caches {
 		place, priority, err := splitPriority(c.URL)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		s := settings
 		if s.Authorization, err = authorization(c); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		t, err := transport(place, client, s)
 		if err != nil {
-			return nil, usage("https://…, http://…, s3://BUCKET, file://DIR and directories are supported", "cache %s: %v", config.Redacted(c.URL), err)
+			return nil, nil, usage("https://…, http://…, s3://BUCKET, file://DIR and directories are supported", "cache %s: %v", config.Redacted(c.URL), err)
 		}
 		r := &substituter.Remote{From: t, Keys: keys, Exempt: exempt[t.String()], Priority: priority, Events: ev}
 		if r.Exempt {
@@ -98,9 +96,9 @@ func (g *global) remotes(ev *substituter.Events) (*substituter.List, error) {
 		list.Caches = append(list.Caches, r)
 	}
 	for e := range exempt {
-		return nil, usage("it takes the URL of one of the caches", "--no-check-sigs=%s: there is no cache of that URL", config.Redacted(e))
+		return nil, nil, usage("it takes the URL of one of the caches", "--no-check-sigs=%s: there is no cache of that URL", config.Redacted(e))
 	}
-	return list, nil
+	return list, keys, nil
 }
 
 // http returns the settings that HTTP caches have in common.

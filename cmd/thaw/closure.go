@@ -43,7 +43,7 @@ is an array of objects like those of nix path-info --json.`,
 				return err
 			}
 			defer src.remove()
-			infos, err := closure.Walk(cmd.Context(), a.global.connections, paths, src.Info)
+			infos, err := closure.Walk(cmd.Context(), lookups*a.global.connections, paths, src.Info)
 			if err != nil {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 
 	"thaw/closure"
 	"thaw/fhs"
+	"thaw/image/disk"
 	"thaw/image/ext4"
 	"thaw/localstore"
 	"thaw/narinfo"
@@ -48,6 +49,8 @@ func explain(err error) (text, hint string, code int) {
 		return text, "", exitIntegrity
 	case errors.As(err, &clash):
 		return text, "leave one of them out, or the place: --link chooses what is merged", exitFailed
+	case errors.Is(err, disk.ErrFull):
+		return "the --size is too small: " + text, "give a larger --size, or --size fit", exitFailed
 	case errors.Is(err, unix.ENOSPC):
 		return text, "free some space, or write elsewhere", exitFailed
 	}

@@ -26,6 +26,10 @@ type work struct {
 	toFetch  []*narinfo.Info // the objects that are not in the local cache
 }
 
+// lookups is how many narinfos are looked up at a time for each connection: while
+// one is checked the next one is on its way.
+const lookups = 2
+
 // resolve opens the caches and makes the plan. The caller calls work.close.
 func (a *app) resolve(ctx context.Context, paths []storepath.Path, r assemble.Request) (*work, error) {
 	start := time.Now()
@@ -39,7 +43,7 @@ func (a *app) resolve(ctx context.Context, paths []storepath.Path, r assemble.Re
 	}
 	w := &work{ui: ui, src: src, jobs: a.global.jobs}
 	w.ctx, w.fetcher = startFetcher(ctx, src.Disk, a.global.connections)
-	r.Roots, r.Jobs = paths, a.global.connections
+	r.Roots, r.Jobs = paths, lookups*a.global.connections
 	ui.begin("resolving", 0, 0)
 	if w.plan, err = assemble.Resolve(w.ctx, eager{src.Disk, w.fetcher}, r); err != nil {
 		if a.global.offline && substituter.KindOf(err) == substituter.NotFound {
@@ -55,7 +59,7 @@ func (a *app) resolve(ctx context.Context, paths []storepath.Path, r assemble.Re
 	for _, i := range w.plan.Infos {
 		if !src.Local(i) {
 			w.toFetch = append(w.toFetch, i)
-			size += i.FileSize
+			size += expected(i)
 			from[i.Source] = true
 		}
 	}
@@ -72,6 +76,15 @@ func (a *app) resolve(ctx context.Context, paths []storepath.Path, r assemble.Re
 	ui.step("resolving", "%s → %s, %s unpacked; %s", count(len(paths), "path"), count(len(w.plan.Infos), "path"), inBytes(w.plan.NarSize()), text)
 	ui.begin("fetching", int64(len(w.toFetch)), size)
 	return w, nil
+}
+
+// expected returns how many bytes a NAR's file may have: what the cache says, who
+// may not know or lie, at most those of the NAR.
+func expected(i *narinfo.Info) int64 {
+	if i.FileSize > 0 && i.FileSize < i.NarSize {
+		return i.FileSize
+	}
+	return i.NarSize
 }
 
 // missingError lists what a run without a network lacks.

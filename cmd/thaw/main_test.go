@@ -54,7 +54,8 @@ func newProgram(t *testing.T, args ...string) *program {
 func (p *program) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, p.exe, append(append([]string{}, p.args...), args...)...)
 	cmd.Dir = p.dir
-	cmd.Env = append(os.Environ(), asThaw+"=/dev/null", "XDG_CACHE_HOME="+filepath.Join(p.dir, "cachehome"), "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), asThaw+"=/dev/null", "XDG_CACHE_HOME="+filepath.Join(p.dir, "cachehome"), "XDG_CONFIG_HOME="+filepath.Join(p.dir, "config"), "HOME="+p.dir,
+		"THAW_CACHES=", "THAW_TRUSTED_KEYS=", "THAW_CACHE_DIR=", "THAW_JOBS=", "THAW_CONNECTIONS=", "NETRC=", "NIX_SSL_CERT_FILE=", "SSL_CERT_FILE=", "GORACE=atexit_sleep_ms=0")
 	if p.uid != 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: p.uid, Gid: p.uid}}
 	}

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/term"
+
 	"thaw/assemble"
 	"thaw/image/dir"
 	"thaw/image/disk"
@@ -39,10 +41,16 @@ type output struct {
 var foreign = []string{".qcow2", ".vmdk", ".vdi", ".vhd", ".vhdx", ".iso", ".squashfs", ".sqfs", ".erofs", ".cpio", ".gz", ".xz", ".zst", ".bz2", ".zip", ".tgz"}
 
 // check reads the options that say what to write.
-func (o *buildOptions) check() (*output, error) {
+func (o *buildOptions) check(stdout *results) (*output, error) {
 	out := &output{path: o.output, format: o.format, label: o.label}
 	if out.path == "" {
 		return nil, usage("for example -o image.img", "build needs -o FILE")
+	}
+	if out.path != "-" {
+		out.path = filepath.Clean(out.path)
+	}
+	if out.path == "." || out.path == ".." || out.path == "/" {
+		return nil, usage("give it a name", "the output cannot be %s", o.output)
 	}
 	if out.format == "" {
 		switch ext := filepath.Ext(out.path); {
@@ -63,6 +71,9 @@ func (o *buildOptions) check() (*output, error) {
 	case "tar", "dir":
 	default:
 		return nil, usage("the formats are disk, ext4, tar and dir", "unknown format %q", out.format)
+	}
+	if f, ok := stdout.w.(*os.File); out.path == "-" && ok && term.IsTerminal(int(f.Fd())) {
+		return nil, usage("send it into a pipe or a file", "an archive does not go to a terminal")
 	}
 	if out.path == "-" && out.format != "tar" {
 		return nil, usage("give -o FILE, or --format tar", "only a tar archive can go to standard output")
@@ -242,6 +253,9 @@ func (o *output) create(p *assemble.Plan, stdout io.Writer) (*image, error) {
 // ext4 writes a file system into w.
 func (o *output) ext4(w io.WriterAt, p *assemble.Plan, size int64) (rootfs.Sink, func() (int64, error), error) {
 	opt := ext4.Options{UUID: o.uuid, HashSeed: p.ID("root/ext4/hash-seed"), Label: o.label, Time: p.Time.Unix(), Size: size, Free: o.free}
+	if o.free > 0 {
+		opt.Capacity = max(ext4.DefaultCapacity, 2*o.free)
+	}
 	if opt.UUID == [16]byte{} {
 		opt.UUID = p.ID("root/ext4/uuid")
 	}

@@ -38,7 +38,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	signals, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	// A broken pipe is a failed write, so that nothing half-written stays.
+	signal.Ignore(unix.SIGPIPE)
+	ending := []os.Signal{unix.SIGTERM}
+	for _, s := range []os.Signal{unix.SIGINT, unix.SIGHUP} {
+		if !signal.Ignored(s) { // as under nohup
+			ending = append(ending, s)
+		}
+	}
+	signals, stop := signal.NotifyContext(ctx, ending...)
 	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -46,10 +54,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		cancel(errInterrupted)
 		stop() // a second signal kills
 	})
-	a := &app{stdout: stdout, stderr: stderr}
+	results := &results{w: stdout}
+	a := &app{stdout: results, stderr: stderr}
 	root := a.command()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = results.err
+	}
 	if err == nil {
 		return exitOK
 	}
@@ -70,10 +82,28 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return code
 }
 
+// results is standard output, which remembers that a result was lost.
+type results struct {
+	w   io.Writer
+	err error
+}
+
+func (r *results) Write(p []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	n, err := r.w.Write(p)
+	if err != nil {
+		r.err = fmt.Errorf("standard output: %w", err)
+	}
+	return n, r.err
+}
+
 // app is one run of the program.
 type app struct {
-	stdout, stderr io.Writer
-	global         global
+	stdout *results
+	stderr io.Writer
+	global global
 }
 
 // usageError is a mistake in the command line.

@@ -29,6 +29,7 @@ func TestScripts(t *testing.T) {
 				}
 			}
 			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, "cachehome"))
+			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config"))
 			env.Setenv("SERVER", server.URL)
 			env.Setenv("KEY", testbedKey)
 			env.Setenv("TINYKEY", tinyKey)

@@ -69,7 +69,7 @@ func (w *work) unpack(ctx context.Context, root string, damage localstore.OnDama
 	if os.Geteuid() == 0 {
 		owners = dir.KeepOwners
 	}
-	store, err := localstore.Open(ctx, root, owners)
+	store, err := localstore.Open(ctx, root, owners, func() { w.ui.warn("waiting for another thaw that works in " + root) })
 	if err != nil {
 		return nil, err
 	}

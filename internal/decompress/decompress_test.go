@@ -48,6 +48,9 @@ func TestRealCaches(t *testing.T) {
 }
 
 func TestLargerCaches(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: eleven caches")
+	}
 	root := testbed.Dir(t, "caches")
 	for _, codec := range []string{"", "-br", "-bzip2", "-compress", "-gzip", "-lz4", "-lzip", "-lzma", "-none", "-parallel", "-zstd"} {
 		nars(t, root+"/small"+codec, func(info *narinfo.Info, packed []byte) { checkNAR(t, info, packed) })
@@ -75,10 +78,10 @@ func checkNAR(t *testing.T, info *narinfo.Info, packed []byte) {
 // error or short.
 func TestCutOff(t *testing.T) {
 	for _, codec := range []string{"br", "bzip2", "compress", "gzip", "lz4", "lzip", "lzma", "xz", "zstd"} {
-		quiet, cuts := 0, 0
+		quiet, tried := 0, 0
 		nars(t, "../../testdata/caches/tiny/cache-"+codec, func(info *narinfo.Info, packed []byte) {
-			for n := 0; n < len(packed); n += 1 + len(packed)/20 {
-				cuts++
+			for n := 0; n < len(packed); n += 1 + len(packed)/cuts(t) {
+				tried++
 				z, err := NewReader(codec, bytes.NewReader(packed[:n]), info.NarSize)
 				if err != nil {
 					continue
@@ -93,8 +96,16 @@ func TestCutOff(t *testing.T) {
 				z.Close()
 			}
 		})
-		t.Logf("%s: %d of %d cuts end without an error, short", codec, quiet, cuts)
+		t.Logf("%s: %d of %d cuts end without an error, short", codec, quiet, tried)
 	}
+}
+
+// cuts is at how many places each stream is cut off.
+func cuts(t *testing.T) int {
+	if testing.Short() {
+		return 4
+	}
+	return 20
 }
 
 func TestErrorsOfTheSourcePass(t *testing.T) {
