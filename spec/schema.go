@@ -112,7 +112,7 @@ func (w *schemaWriter) keys(fields []field, fixed schema) schema {
 func (w *schemaWriter) value(f *field) schema {
 	t := f.form()
 	if o := w.objects.named(t); o != nil {
-		items := schema{}
+		var items schema
 		if o.value != nil {
 			items = reference(o.value.is.name)
 		} else {

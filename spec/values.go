@@ -121,7 +121,7 @@ func ParseFrom(s string) (From, error) {
 		u, err := url.Parse(place)
 		switch {
 		case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "":
-			return From{}, fmt.Errorf("%s has no http or https URL after %s:", clip(s), kind)
+			return From{}, fmt.Errorf("%s: no http or https URL comes after %s", clip(s), kind)
 		case u.User != nil:
 			return From{}, errCredentials
 		}
