@@ -19,6 +19,9 @@ import (
 	"thaw/nixhash"
 )
 
+// raceDetector tells that the tests run under the race detector.
+var raceDetector bool
+
 // system builds the bootable system of the large caches and returns the
 // directory with vm.img, vm.kernel and vm.initrd, and the path of the system.
 func system(t *testing.T, cache string, args ...string) (dir, root string) {
@@ -27,7 +30,7 @@ func system(t *testing.T, cache string, args ...string) (dir, root string) {
 	p := newProgram(t, "--cache", cache, "--trusted-key", testbedKey)
 	o := p.run(t, append([]string{"build", root, "-o", "vm.img", "--size", "fit+64M", "--kernel-out", "vm.kernel", "--initrd-out", "vm.initrd"}, args...)...)
 	t.Logf("peak memory %d MiB: %s", o.peak>>20, o.stdout)
-	if o.peak == 0 || o.peak > 128<<20 {
+	if !raceDetector && (o.peak == 0 || o.peak > 128<<20) {
 		t.Errorf("the build took %d MiB of memory, the limit is 128", o.peak>>20)
 	}
 	empty(t, p.dir, "vm.img", "vm.kernel", "vm.initrd", "cachehome")
@@ -37,6 +40,9 @@ func system(t *testing.T, cache string, args ...string) (dir, root string) {
 // The whole road on a real system: the image is believed by the tools of its
 // formats, and holds what Nix would hold.
 func TestSystemImage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: a system of 233 MB")
+	}
 	xz := testbed.Dir(t, "caches/xz")
 	dir, _ := system(t, xz)
 	img := filepath.Join(dir, "vm.img")
@@ -55,12 +61,10 @@ func TestSystemImage(t *testing.T) {
 	testbed.Run(t, "debugfs", "-R", fmt.Sprintf("rdump / %s", root), fs)
 	checkStore(t, root, xz)
 
-	if !testing.Short() {
-		zstd := filepath.Join(dir, "zstd")
-		copyCache(t, xz, zstd, "zstd")
-		again, _ := system(t, zstd, "--jobs", "3")
-		testbed.Run(t, "cmp", img, filepath.Join(again, "vm.img"))
-	}
+	zstd := filepath.Join(dir, "zstd")
+	copyCache(t, xz, zstd, "zstd")
+	fromZstd, _ := system(t, zstd, "--jobs", "3")
+	testbed.Run(t, "cmp", img, filepath.Join(fromZstd, "vm.img"))
 
 	// Over HTTP the same image comes.
 	server := httptest.NewServer(http.FileServer(http.Dir(xz)))
@@ -104,6 +108,9 @@ func checkStore(t *testing.T, root, cache string) {
 
 // The kernel mounts the file system read-write, and it is clean afterwards.
 func TestSystemMounts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: a system of 233 MB")
+	}
 	xz := testbed.Dir(t, "caches/xz")
 	dir, _ := system(t, xz, "--format", "ext4")
 	at := filepath.Join(dir, "mnt")
