@@ -106,7 +106,7 @@ func excerpt(text string, n *node) string {
 		_, text, _ = strings.Cut(text, "\n")
 	}
 	text, _, _ = strings.Cut(text, "\n")
-	line := []rune(strings.TrimSuffix(text, "\r"))
+	line := []rune(text)
 	at := min(n.col-1, len(line))
 	if n.secret {
 		line = append(line[:at:at], '…')

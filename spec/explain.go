@@ -11,7 +11,7 @@ import (
 
 // Explain writes a spec as YAML with all that was left out, and says of each key
 // what it is for. [Parse] reads an equal spec from it, given the same name of a
-// file.
+// file. (A spec that came from JSON can be larger than YAML may be.)
 func (s *Spec) Explain() []byte {
 	w := explainer{comments: map[*node]string{}}
 	said := map[string]bool{}
@@ -85,14 +85,15 @@ func (w *explainer) value(n *node, indent, comment string) {
 	}
 }
 
-// isBlock reports whether a text can be written as the lines that it has.
+// isBlock reports whether a text can be written as the lines that it has, within
+// the limits on YAML.
 func isBlock(s string) bool {
 	body, ok := strings.CutSuffix(s, "\n")
-	if !ok || body == "" || strings.HasSuffix(body, "\n") {
+	if !ok || body == "" || strings.HasSuffix(body, "\n") || strings.Count(body, "\n") > maxBlank {
 		return false
 	}
 	for line := range strings.SplitSeq(body, "\n") {
-		if line != strings.TrimSpace(line) || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		if len(line) > maxLine/2 || line != strings.TrimSpace(line) || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			return false
 		}
 	}
@@ -104,14 +105,24 @@ var (
 	reserved = []string{"true", "false", "null", "yes", "no", "on", "off", "y", "n"} // somewhere in the world of YAML
 )
 
-// scalar writes a scalar in one line, in quotes if it could be mistaken.
+// scalar writes a scalar, in quotes if it could be mistaken, and in one line
+// unless it is very long.
 func scalar(n *node) string {
 	if n.kind != text || plain.MatchString(n.text) && !slices.Contains(reserved, strings.ToLower(n.text)) {
 		return n.text
 	}
 	var b strings.Builder
 	b.WriteByte('"')
+	start := 0
 	for _, r := range n.text {
+		if b.Len()-start > maxLine/2 { // break the line; blanks at the start of the next are not part of it
+			start = b.Len()
+			b.WriteString("\\\n" + strings.Repeat(" ", maxDepth))
+			if r == ' ' {
+				b.WriteString(`\x20`)
+				continue
+			}
+		}
 		switch {
 		case r == '"' || r == '\\':
 			b.WriteString(`\` + string(r))

@@ -11,9 +11,13 @@ const (
 	MaxSize = 1 << 20
 	// maxDepth is how deep mappings and lists may be nested.
 	maxDepth = 32
-	// maxKeys is how many keys a mapping may have. It bounds the time of the
-	// YAML parser, which is quadratic in them.
-	maxKeys = 512
+	// Of YAML: the bytes of a line, the lines, the empty lines in a row, and the
+	// keys of a mapping. They bound the time of the parser, which is quadratic
+	// in them; JSON needs no such limits.
+	maxLine  = 8 << 10
+	maxLines = 32 << 10
+	maxBlank = 256
+	maxKeys  = 512
 )
 
 // node is a value of YAML or JSON, with its place.

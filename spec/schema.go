@@ -39,7 +39,7 @@ type schemaWriter struct {
 
 func defName(s string) string { return strings.ReplaceAll(s, " ", "-") }
 
-func reference(name string) schema { return schema{"$ref": "#/$defs/" + defName(name)} }
+func refTo(name string) schema { return schema{"$ref": "#/$defs/" + defName(name)} }
 
 // mapping refers to the schema of a struct, which may be given by a bare text.
 func (w *schemaWriter) mapping(t reflect.Type) schema {
@@ -50,12 +50,12 @@ func (w *schemaWriter) mapping(t reflect.Type) schema {
 		s := w.object(t)
 		for _, f := range o.fields {
 			if f.short {
-				s = schema{"anyOf": []any{reference(f.is.name), s}}
+				s = schema{"anyOf": []any{refTo(f.is.name), s}}
 			}
 		}
 		w.defs[name] = s
 	}
-	return reference(name)
+	return refTo(name)
 }
 
 // object is the schema of a struct.
@@ -114,18 +114,18 @@ func (w *schemaWriter) value(f *field) schema {
 	if o := w.objects.named(t); o != nil {
 		var items schema
 		if o.value != nil {
-			items = reference(o.value.is.name)
+			items = refTo(o.value.is.name)
 		} else {
 			items = w.mapping(t.Elem())
 		}
-		return schema{"type": "object", "propertyNames": reference(o.name.is.name), "additionalProperties": items}
+		return schema{"type": "object", "propertyNames": refTo(o.name.is.name), "additionalProperties": items}
 	}
 	if t.Kind() == reflect.Slice {
 		return schema{"type": "array", "items": w.value(f.elem())}
 	}
 	switch {
 	case f.is != nil:
-		return reference(f.is.name)
+		return refTo(f.is.name)
 	case f.only != nil:
 		return schema{"enum": f.only}
 	case t.Kind() == reflect.String:

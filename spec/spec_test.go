@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"thaw/internal/testbed"
 	"thaw/storepath"
@@ -241,11 +242,14 @@ func TestLimits(t *testing.T) {
 		strings.Repeat("- ", 1000):                                        "nested too deeply",
 		strings.Repeat("a: ", 1000):                                       "nested too deeply",
 		strings.Repeat("{a: ", 1000):                                      "nested too deeply",
-		strings.Repeat("[", 400000):                                       "nested too deeply",
+		strings.Repeat("[", 8000):                                         "nested too deeply",
 		`{"a":` + strings.Repeat("[", 50) + strings.Repeat("]", 50) + "}": "nested too deeply",
-		strings.Repeat("&a ", 100000):                                     "anchors (&) are not allowed",
-		strings.Repeat("? ", 100000):                                      "complex keys (?) are not allowed",
-		strings.Repeat("---\n", 100000):                                   "one document",
+		strings.Repeat("&a ", 2000):                                       "anchors (&) are not allowed",
+		strings.Repeat("? ", 2000):                                        "complex keys (?) are not allowed",
+		strings.Repeat("---\n", 30000):                                    "one document",
+		"- " + strings.Repeat("<", maxLine):                               "may have 8192 bytes",
+		strings.Repeat("- a\n", maxLines+1):                               "may have 32768 lines",
+		"name: |\n" + strings.Repeat("\n", 10000):                         "empty lines",
 		keys.String():                                                     "too many keys",
 		"version: 1\nname: \xff":                                          "not UTF-8",
 		"{\"version\": 1, \"name\": \"\\ud800\"}":                         "half a character",
@@ -292,5 +296,27 @@ func FuzzParse(f *testing.F) {
 			}
 			line, column = e.Line, e.Column
 		}
+	})
+}
+
+// FuzzText writes any text into a spec and reads it again.
+func FuzzText(f *testing.F) {
+	for _, s := range []string{"", "a\n", "a\n\n b\n", "\n", "a: b # c\n---\n", "\t\"\\\u0085\u2028\U0001f600\ufeff\x00\x7f", "true", "- a\n", "a\r\nb\n", "|\n", "#\n", "%\n...\n", strings.Repeat("a ", 9000), strings.Repeat("\n", 300) + "a\n", "a" + strings.Repeat("\n", 300) + "a\n", strings.Repeat("\x01", 9000)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if !utf8.ValidString(text) || strings.ContainsRune(text, utf8.RuneError) || len(text) > 20000 {
+			return
+		}
+		s := New()
+		s.Rootfs.Files = []File{{Path: "/a", Content: &text}}
+		if err := s.Normalise(); err != nil {
+			t.Fatal(err)
+		}
+		if got := *s.Rootfs.Files[0].Content; got != text {
+			t.Fatalf("%q instead of %q", got, text)
+		}
+		s.dir = "dir"
+		checkSpellings(t, s, "dir/a.yaml")
 	})
 }

@@ -38,7 +38,7 @@ var syntaxes = []syntax{
 		`.`, fileName),
 	of("host name", "letters, digits and dashes, in parts separated by dots; up to 64 bytes",
 		`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$`, hostName),
-	of("kernel arguments", "printable ASCII, up to 2047 characters", `^[ -~]{0,2047}$`, kernelArguments),
+	of("kernel arguments", "printable ASCII, up to 2047 characters", `^[ -~]*$`, kernelArguments),
 	of("key name", "what is before the colon of a public key", `^[^:\s]+$`, matching(`^[^:\s]+$`, "the name of a key: that is what is before its colon")),
 	of("label", "up to 16 bytes", `^.{0,16}$`, label),
 	of("link target", "what a symbolic link has: 1 to 4095 bytes", `.`, linkTarget),

@@ -25,7 +25,7 @@ func readText(p *problems, jsonOnly bool) *node {
 			p.add(&node{line: line, col: col}, "", "this is not UTF-8")
 			return nil
 		}
-		if r < ' ' && r != '\n' && r != '\t' && (r != '\r' || !strings.HasPrefix(p.text[i:], "\r\n")) || r == 0x7f {
+		if r < ' ' && r != '\n' && r != '\t' && (r != '\r' || !strings.HasPrefix(p.text[i:], "\r\n")) {
 			p.add(&node{line: line, col: col}, "", "the control character %U is not text; in quotes, write it as an escape", r)
 			return nil
 		}
@@ -33,14 +33,43 @@ func readText(p *problems, jsonOnly bool) *node {
 			line, col = line+1, 1
 		}
 	}
+	p.text = strings.ReplaceAll(p.text, "\r\n", "\n") // YAML's line breaks are all one
 	if jsonOnly || isJSON(p.text) {
 		return readJSON(p)
+	}
+	if !measure(p) {
+		return nil
 	}
 	tokens := lexer.Tokenize(p.text)
 	if !screen(p, tokens) {
 		return nil
 	}
 	return readYAML(p, tokens)
+}
+
+// measure refuses YAML that the scanner would take too long for: it is quadratic
+// in some things. It reports whether the text passed.
+func measure(p *problems) bool {
+	n, blank := &node{col: 1}, 0
+	for line := range strings.Lines(p.text) {
+		n.line++
+		blank++
+		if strings.TrimSpace(line) != "" {
+			blank = 0
+		}
+		switch {
+		case len(line) > maxLine:
+			p.add(n, "", "a line of YAML may have %d bytes, and this has %d: break it, or write JSON", maxLine, len(line))
+		case n.line > maxLines:
+			p.add(n, "", "a spec in YAML may have %d lines: write JSON", maxLines)
+		case blank > maxBlank:
+			p.add(n, "", "there are more than %d empty lines before this one", maxBlank)
+		default:
+			continue
+		}
+		return false
+	}
+	return true
 }
 
 // screen refuses, before they are parsed, the tokens of what a spec may not use,
@@ -128,15 +157,15 @@ func readYAML(p *problems, tokens token.Tokens) (root *node) {
 	}()
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
-		where, message := (*token.Token)(nil), err.Error()
-		var e interface {
+		var e interface { // not Error, which takes for ever to print a long text
 			GetToken() *token.Token
 			GetMessage() string
 		}
-		if errors.As(err, &e) {
-			where, message = e.GetToken(), e.GetMessage()
+		if !errors.As(err, &e) {
+			p.add(nil, "", "this is not YAML: %v", err)
+			return nil
 		}
-		p.add(at(where), "", "this is not YAML: %s", wording(message))
+		p.add(at(e.GetToken()), "", "this is not YAML: %s", wording(e.GetMessage()))
 		return nil
 	}
 	var body ast.Node
