@@ -48,21 +48,43 @@ func main() {
 			b.measure("wide", latency, alone, http.FileServer(http.Dir(caches+"/xz")), key, true, roots(caches+"/lists/wide.roots"))
 		}
 		if *only == "" || *only == "dag" {
-			b.measure("dag", latency, 321*latency, http.FileServer(http.Dir(caches+"/xz")), key, false, roots(caches+"/lists/dag.roots"))
+			b.measure("dag", latency, 160*latency /* its levels */, http.FileServer(http.Dir(caches+"/xz")), key, false, roots(caches+"/lists/dag.roots"))
 		}
 	}
 	if *only == "" || *only == "large" {
 		const n, width, latency = 10_000, 10, 30 * time.Millisecond
-		files := faultserver.Files{}
 		signer := faultserver.Signer("bench-1")
+		// As flat as it can be: five layers.
+		files := faultserver.Files{}
 		root := files.Wide(signer, n, width)
 		depth := 0
 		for reach := 0; reach < n; depth++ {
 			reach = reach*width + 1
 		}
-		alone := time.Duration(depth)*latency + n*latency/time.Duration(b.connections)
-		b.measure("10,000", latency, alone, serve(files), signer.Key().String(), false, []string{root.String()})
+		b.large("10,000", latency, n, depth, files, signer, root)
+		// As closures are: a long chain of references beside much that is not.
+		const chain = 40
+		files = faultserver.Files{}
+		wide := files.Wide(signer, n-chain, width)
+		for i := range chain {
+			var refs []storepath.Path
+			if i > 0 {
+				refs = append(refs, faultserver.Path(fmt.Sprintf("chain-%d", i-1)))
+			}
+			if i == chain-1 {
+				refs = append(refs, wide)
+			}
+			name := fmt.Sprintf("chain-%d", i)
+			files.Add(signer, name, "none", faultserver.NAR([]byte(name)), refs...)
+		}
+		b.large("10,000 deep", latency, n, chain, files, signer, faultserver.Path(fmt.Sprintf("chain-%d", chain-1)))
 	}
+}
+
+// large measures the walk of a closure of n paths with chains of depth references.
+func (b *bench) large(name string, latency time.Duration, n, depth int, files faultserver.Files, signer faultserver.Signer, root storepath.Path) {
+	alone := time.Duration(depth)*latency + time.Duration(n)*latency/time.Duration(b.connections)
+	b.measure(name, latency, alone, serve(files), signer.Key().String(), false, []string{root.String()})
 }
 
 func serve(files faultserver.Files) http.Handler {
