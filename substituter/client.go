@@ -1,6 +1,7 @@
 package substituter
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -46,8 +47,8 @@ func (s HTTPSettings) Client() (*http.Client, error) {
 		}
 	}
 	a := &agent{
-		name:  or(s.UserAgent, "thaw"),
-		limit: or(s.Connections, 64),
+		name:  cmp.Or(s.UserAgent, "thaw"),
+		limit: cmp.Or(s.Connections, 64),
 		hosts: map[string]chan struct{}{},
 		plain: s.transport(common),
 		known: map[string]http.RoundTripper{},
@@ -61,9 +62,9 @@ func (s HTTPSettings) Client() (*http.Client, error) {
 }
 
 func (s HTTPSettings) transport(c *tls.Config) *http.Transport {
-	dialer := net.Dialer{Timeout: or(s.Connect, 15*time.Second)}
-	conns := or(s.Connections, 64)
-	stall := or(s.Stall, 30*time.Second)
+	dialer := net.Dialer{Timeout: cmp.Or(s.Connect, 15*time.Second)}
+	conns := cmp.Or(s.Connections, 64)
+	stall := cmp.Or(s.Stall, 30*time.Second)
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            dialer.DialContext,
@@ -77,14 +78,6 @@ func (s HTTPSettings) transport(c *tls.Config) *http.Transport {
 		MaxIdleConnsPerHost:    conns,
 		IdleConnTimeout:        time.Minute,
 	}
-}
-
-func or[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
 }
 
 // redirectError says why a redirect is not followed.

@@ -378,13 +378,6 @@ func copyBuffer(w io.Writer, r io.Reader) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, buf[:])
 }
 
-// Prefetch makes the objects arrive that a build will want: largest first, by
-// up to workers requests at a time, until all are there, one cannot be had, or
-// ctx ends.
-func (d *Disk) Prefetch(ctx context.Context, workers int, infos []*narinfo.Info) error {
-	return each(ctx, workers, largestFirst(infos), d.Ensure)
-}
-
 // Local reports whether an info came from the directory, so that its NAR need
 // not be fetched.
 func (d *Disk) Local(info *narinfo.Info) bool { return info.Source == diskSource }

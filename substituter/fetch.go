@@ -1,6 +1,7 @@
 package substituter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -29,7 +30,7 @@ var errEnough = errors.New("the download is not needed any more")
 
 // fetch stores the NAR of an object. The caller has the lock of its key.
 func (d *Disk) fetch(ctx context.Context, info *narinfo.Info) error {
-	weight := min(max(or(info.FileSize, info.NarSize), 1), inFlight)
+	weight := min(max(cmp.Or(info.FileSize, info.NarSize), 1), inFlight)
 	if err := d.flight.Acquire(ctx, weight); err != nil {
 		return context.Cause(ctx)
 	}

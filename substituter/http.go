@@ -1,6 +1,7 @@
 package substituter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ func NewHTTP(rawURL string, client *http.Client, s HTTPSettings) (*HTTP, error) 
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, errors.New("not an http:// or https:// URL")
 	}
-	h := &HTTP{url: u, login: s.login(u), client: client, stall: or(s.Stall, 30*time.Second)}
+	h := &HTTP{url: u, login: s.login(u), client: client, stall: cmp.Or(s.Stall, 30*time.Second)}
 	u.User, u.RawQuery, u.Fragment = nil, "", ""
 	u.Path = strings.TrimSuffix(u.Path, "/") + "/"
 	u.RawPath = ""
@@ -104,7 +105,7 @@ func (h *HTTP) Get(ctx context.Context, ref string, part Part) (body *Body, err 
 			cancel(nil)
 		}
 	}()
-	silence := min(or(part.Silence, h.stall), h.stall)
+	silence := min(cmp.Or(part.Silence, h.stall), h.stall)
 	alarm := alarm{ring: func() { cancel(silentError(silence)) }}
 	defer alarm.off()
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{

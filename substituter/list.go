@@ -1,6 +1,7 @@
 package substituter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -59,7 +60,7 @@ func (l *List) order(ctx context.Context) ([]*member, error) {
 		members[i] = m
 		wg.Go(func() {
 			if m.ready(work) == nil {
-				first.Do(func() { time.AfterFunc(or(l.Grace, 3*time.Second), func() { cancel(errSlow) }) })
+				first.Do(func() { time.AfterFunc(cmp.Or(l.Grace, 3*time.Second), func() { cancel(errSlow) }) })
 			}
 		})
 	}

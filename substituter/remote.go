@@ -2,6 +2,7 @@ package substituter
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ func (r *Remote) String() string { return r.From.String() }
 // without that file has the defaults, as has one whose file makes no sense; one
 // for another store directory is an error.
 func (r *Remote) Describe(ctx context.Context) (priority int, err error) {
-	priority = or(r.Priority, DefaultPriority)
+	priority = cmp.Or(r.Priority, DefaultPriority)
 	text, err := r.small(ctx, "nix-cache-info", maxCacheInfo)
 	switch KindOf(err) {
 	case NotFound:

@@ -1,6 +1,7 @@
 package substituter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,10 +56,10 @@ type patience struct {
 }
 
 func (r Retry) start() *patience {
-	r.Attempts = or(r.Attempts, 5)
-	r.Soon = or(r.Soon, 100*time.Millisecond)
-	r.Later = or(r.Later, time.Second)
-	r.Budget = or(r.Budget, 2*time.Minute)
+	r.Attempts = cmp.Or(r.Attempts, 5)
+	r.Soon = cmp.Or(r.Soon, 100*time.Millisecond)
+	r.Later = cmp.Or(r.Later, time.Second)
+	r.Budget = cmp.Or(r.Budget, 2*time.Minute)
 	return &patience{retry: r, started: time.Now()}
 }
 

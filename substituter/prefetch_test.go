@@ -44,3 +44,9 @@ feed:
 	wg.Wait()
 	return context.Cause(ctx)
 }
+
+// Prefetch ensures the objects, largest first, by up to workers goroutines, as
+// users of a Disk do in their own ways.
+func (d *Disk) Prefetch(ctx context.Context, workers int, infos []*narinfo.Info) error {
+	return each(ctx, workers, largestFirst(infos), d.Ensure)
+}
