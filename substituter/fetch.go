@@ -58,17 +58,19 @@ func (d *Disk) fetch(ctx context.Context, info *narinfo.Info) error {
 }
 
 // landing is where a plain NAR is written: into the spool's file, if the cache's
-// file is in memory, else into one of its own.
+// file is whole and in memory, else into one of its own.
 type landing struct {
-	nar  string
-	s    *spool
-	temp *atomicfile.File
+	nar   string
+	s     *spool
+	temp  *atomicfile.File
+	spare bool // the spool's file was opened last
 }
 
-// open returns the file, empty. The spool must not grow from then on if it is in
-// memory.
+// open returns the file, empty.
 func (l *landing) open() (f *os.File, err error) {
-	if f = l.s.f; l.s.stored() {
+	if l.spare = l.s.spare(); l.spare {
+		f = l.s.f
+	} else {
 		if l.temp == nil {
 			if l.temp, err = atomicfile.CreateNew(l.nar, 0o644); err != nil {
 				return nil, err
@@ -84,10 +86,10 @@ func (l *landing) open() (f *os.File, err error) {
 
 // commit makes what was written to the file that open returned last appear.
 func (l *landing) commit() error {
-	if l.s.stored() {
-		return l.temp.Commit()
+	if l.spare {
+		return l.s.become(l.nar)
 	}
-	return l.s.become(l.nar)
+	return l.temp.Commit()
 }
 
 func (l *landing) abort() {
@@ -100,6 +102,7 @@ func (l *landing) abort() {
 func (d *Disk) bring(ctx context.Context, c *Remote, info *narinfo.Info, s *spool, to *landing) error {
 	if dir, ok := c.From.(File); ok {
 		s.restart()
+		s.end(nil)
 		return d.copy(ctx, dir, c, info, to)
 	}
 	if err := s.begin(c, info); err != nil {
@@ -107,14 +110,16 @@ func (d *Disk) bring(ctx context.Context, c *Remote, info *narinfo.Info, s *spoo
 	}
 	doubted := false
 	for p := c.Retry.start(); ; {
-		err := d.receive(ctx, c, info, s, to)
-		if KindOf(err) == Integrity && s.joined() && !doubted {
-			doubted = true // the pieces, one maybe from an earlier run, may not belong together
-			s.restart()
-			continue
-		}
+		joined, err := d.receive(ctx, c, info, s, to)
 		if err == nil {
 			return nil
+		}
+		if KindOf(err) == Integrity {
+			s.restart() // nobody shall go on with it
+			if joined && !doubted {
+				doubted = true // the pieces, one maybe from an earlier run, may not belong together
+				continue
+			}
 		}
 		var e *Error
 		if !errors.As(err, &e) || !e.cut {
@@ -150,8 +155,9 @@ func (d *Disk) copy(ctx context.Context, dir File, c *Remote, info *narinfo.Info
 }
 
 // receive downloads the NAR's file and decodes it, both at the same time where
-// that is worth while.
-func (d *Disk) receive(ctx context.Context, c *Remote, info *narinfo.Info, s *spool, to *landing) error {
+// that is worth while. With an error it reports whether what was found wrong had
+// come in several answers, maybe of different files.
+func (d *Disk) receive(ctx context.Context, c *Remote, info *narinfo.Info, s *spool, to *landing) (joined bool, err error) {
 	work, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s.reopen()
@@ -161,10 +167,10 @@ func (d *Disk) receive(ctx context.Context, c *Remote, info *narinfo.Info, s *sp
 		s.end(err)
 		arrived <- err
 	}()
-	warnings, err := d.unpack(work, s, info, to)
+	warnings, joined, err := d.unpack(work, s, info, to)
 	cancel(errEnough)
 	if down := <-arrived; err != nil && down != nil && !errors.Is(down, errEnough) {
-		return named(down, nameOf(info))
+		return joined || s.joined(), named(down, nameOf(info))
 	}
 	url, sized := s.origin()
 	d.tell(info, url, warnings)
@@ -172,23 +178,26 @@ func (d *Disk) receive(ctx context.Context, c *Remote, info *narinfo.Info, s *sp
 	if e, ok := err.(*Error); ok && isCutOff(e) && !sized {
 		e.Kind, e.cut, e.remedy.again = Network, true, true // the server did not say how long it is
 	}
-	return err
+	return joined, err
 }
 
-// unpack decodes what arrives in s.
-func (d *Disk) unpack(ctx context.Context, s *spool, info *narinfo.Info, to *landing) (warnings []string, err error) {
+// unpack decodes what arrives in s. It reports too whether that had come in
+// several answers.
+func (d *Disk) unpack(ctx context.Context, s *spool, info *narinfo.Info, to *landing) (warnings []string, joined bool, err error) {
 	for {
 		release, err := d.turn(ctx, s)
 		if err != nil {
-			return nil, err
+			return nil, s.joined(), err
 		}
+		r := s.reader()
 		f, err := to.open()
 		if err == nil {
-			warnings, err = decode(ctx, f, s.reader(), info)
+			warnings, err = decode(ctx, f, r, info)
 		}
 		release()
-		if !errors.Is(err, errRestarted) {
-			return warnings, err
+		restarted, joined := r.state()
+		if err == nil || !restarted {
+			return warnings, joined, err
 		}
 	}
 }

@@ -212,6 +212,14 @@ func (s *spool) restart() {
 	s.more.Broadcast()
 }
 
+// spare reports whether the file has no use any more: all that comes has come, and
+// is in memory.
+func (s *spool) spare() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended && !s.inFile
+}
+
 // stored reports whether what is there is in the file.
 func (s *spool) stored() bool {
 	s.mu.Lock()
@@ -250,7 +258,7 @@ var errRestarted = errors.New("the download has started again")
 
 // reader reads the file from its start, and waits for what has not come yet.
 // Whoever fills the spool must call end.
-func (s *spool) reader() io.Reader {
+func (s *spool) reader() *spoolReader {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return &spoolReader{s: s, round: s.round}
@@ -282,7 +290,7 @@ func (r *spoolReader) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	case n == 0:
 		n, err = r.s.f.ReadAt(p[:min(int64(len(p)), there)], markSize+r.off)
-		if r.s.rounds() != r.round { // meanwhile
+		if restarted, _ := r.state(); restarted { // meanwhile
 			return 0, errRestarted
 		}
 		if err != nil {
@@ -293,10 +301,12 @@ func (r *spoolReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (s *spool) rounds() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.round
+// state reports whether what was read is no longer what the spool holds, and, if
+// it is, whether that came in several answers.
+func (r *spoolReader) state() (restarted, joined bool) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	return r.round != r.s.round, r.s.pieces
 }
 
 // become makes the file, which holds a NAR now, appear as that.
