@@ -49,6 +49,9 @@ type Options struct {
 	// Free asks for this many bytes of free space, rounded up to whole blocks,
 	// where Size is zero. There is a spare inode for every 16 KiB of it.
 	Free int64
+	// FreePercent asks for free space in hundredths of what the smallest file
+	// system for the content takes, where Size and Free are zero.
+	FreePercent int
 	// Capacity is how many bytes the file system can ever have, now or grown
 	// in place later. It must be known before the first block is placed,
 	// as group descriptors for that size are set aside in front of the data:
@@ -134,10 +137,12 @@ func NewWriter(w io.WriterAt, o Options) (*Writer, error) {
 		return nil, fmt.Errorf("ext4: label %q: up to 16 bytes without NUL", o.Label)
 	case o.Time < 0 || o.Time > MaxTime:
 		return nil, fmt.Errorf("ext4: time %d: 0 to %d", o.Time, int64(MaxTime))
-	case o.Size < 0 || o.Free < 0 || o.Capacity < 0:
+	case o.Size < 0 || o.Free < 0 || o.FreePercent < 0 || o.Capacity < 0:
 		return nil, errors.New("ext4: a negative size")
-	case o.Size > 0 && o.Free > 0:
+	case o.Size > 0 && (o.Free > 0 || o.FreePercent > 0):
 		return nil, errors.New("ext4: free space is for a file system without fixed size")
+	case o.Free > 0 && o.FreePercent > 0:
+		return nil, errors.New("ext4: free space is given twice")
 	case o.Capacity > MaxCapacity:
 		return nil, fmt.Errorf("ext4: %d bytes: at most %d", o.Capacity, int64(MaxCapacity))
 	case o.Size > o.Capacity || o.Free > o.Capacity:

@@ -345,6 +345,8 @@ func TestOptions(t *testing.T) {
 		set(func(o *ext4.Options) { o.Free = -1 }),
 		set(func(o *ext4.Options) { o.Capacity = -1 }),
 		set(func(o *ext4.Options) { o.Size, o.Free = 1<<30, 1<<30 }),
+		set(func(o *ext4.Options) { o.Size, o.FreePercent = 1<<30, 10 }),
+		set(func(o *ext4.Options) { o.Free, o.FreePercent = 1<<20, 10 }),
 		set(func(o *ext4.Options) { o.Size, o.Capacity = 1<<31, 1<<30 }),
 		set(func(o *ext4.Options) { o.Free, o.Capacity = 1<<31, 1<<30 }),
 		set(func(o *ext4.Options) { o.Capacity = ext4.MaxCapacity + 1 }),

@@ -92,11 +92,15 @@ func perGroup(inodes, groups int64) int64 {
 
 // planLayout decides on sizes once all data and directories are written.
 func (w *Writer) planLayout() (layout, error) {
-	fit := w.fit(ceilDiv(w.opt.Free, blockSize))
+	free := ceilDiv(w.opt.Free, blockSize)
+	if w.opt.FreePercent > 0 {
+		free = ceilDiv(w.fit(0).blocks*int64(w.opt.FreePercent), 100)
+	}
+	fit := w.fit(free)
 	switch {
 	case fit.blocks > w.out.limit:
 		return layout{}, w.noSpace(fit.blocks)
-	case w.opt.Free > 0:
+	case free > 0:
 		return fit, nil
 	case w.opt.Size == 0:
 		return w.sized(fit.blocks, fit.groups)

@@ -217,6 +217,21 @@ func TestFree(t *testing.T) {
 	}
 }
 
+func TestFreePercent(t *testing.T) {
+	entries := append(links(1000), file("data", 10*mib, all))
+	smallest := super(t, mustBuild(t, testOptions, entries...))["Block count"]
+	for _, percent := range []int{1, 10, 150, 1000} {
+		o := testOptions
+		o.FreePercent = percent
+		path := mustBuild(t, o, entries...)
+		fsck(t, path)
+		want := (smallest*int64(percent) + 99) / 100
+		if got := super(t, path)["Free blocks"]; got < want || got > want+1 {
+			t.Errorf("%d blocks are free of %d, asked for %d %%", got, smallest, percent)
+		}
+	}
+}
+
 func TestSize(t *testing.T) {
 	t.Parallel()
 	entries := append(links(1000), file("data", 10*mib, all))
