@@ -115,7 +115,7 @@ func TestSyntaxes(t *testing.T) {
 		"output name":      {map[string]string{"out": ""}, []string{"", "a b", "^"}},
 		"owner": {map[string]string{"0:0": "", "10:20": "", "a": "", "a:b": "", "a:20": "", "10:b": ""},
 			[]string{"", "10", ":", "a:", ":b", "A", "a:b:c", "1 :2", "4294967295:0", "-1:0", "+1:0", "00:1"}},
-		"package name":  {map[string]string{"python3.11-a+b": ""}, []string{"", "a/b", "a b"}},
+		"package name":  {map[string]string{"python3.11-a+b": "", "git@latest": ""}, []string{"", "a/b", "a b"}},
 		"password hash": {map[string]string{"$2b$05$" + strings.Repeat("a", 53): "", "$y$j9T$abc$" + strings.Repeat("a", 43): "", "$6$rounds=5000$abc$" + strings.Repeat("a", 86): ""}, []string{"", "a", "!", "*", "$1$abc$abc", "$6$abc$" + strings.Repeat("a", 85), "$6$$" + strings.Repeat("a", 86), "$6$abc$" + strings.Repeat("a", 85) + ":"}},
 		"path":          {map[string]string{"/": "", "//a//b/": "/a/b", "/a b": ""}, []string{"", "a", "/a/.", "/..", "/a\n", "/" + strings.Repeat("a", 256), strings.Repeat("/a", 2048)}},
 		"path pattern":  {map[string]string{"/a/*.[ch]/": "/a/*.[ch]"}, []string{"", "a", "/[", "/a/**/b", "/.."}},
@@ -124,7 +124,7 @@ func TestSyntaxes(t *testing.T) {
 		"seed":          {map[string]string{"a\nb": ""}, []string{"", strings.Repeat("a", 1025)}},
 		"size": {map[string]string{"fit": "", "fill": "", "fit+256M": "", "fit+1024M": "fit+1G", "fit+10%": "", "512B": "", "1000K": "", "1048576K": "1G", "1048576T": ""},
 			[]string{"", "fit+", "fit10%", "fit+%", "fit+0%", "fit+1001%", "fit+-1%", "fit++1%", "-1G", "+1G", "1", "0G", "G", "1g", "1GB", "1.5G", "1048577T", "99999999999999999999G", "fit+1", "fill+1G", "fit +1G", "1 G"}},
-		"source of names": {map[string]string{"channel:https://a/b/": "channel:https://a/b", "hydra:http://a": "", "a/devbox.lock": ""}, []string{"", "channel:", "channel:a", "hydra:ftp://a", "https://a", "channel:https://u:p@a", "channel:https://a?b"}},
+		"source of names": {map[string]string{"channel:https://a/b/": "channel:https://a/b", "channel:./a": "", "channel:./a/../b.xz": "channel:./b.xz", "channel:/a/b": "", "hydra:http://a": "", "a/devbox.lock": ""}, []string{"", "channel:", "channel:a", "hydra:ftp://a", "https://a", "channel:https://u:p@a", "channel:https://a?b"}},
 		"store path":      {map[string]string{hash: "", hash + "/": hash}, []string{"", "a", hash + "/b", "/nix/store", "/gnu/store/2q5bfwhm7zq2nlqcnd1iv8x83a8jjsgg-a"}},
 		"variable":        {map[string]string{"A_1": ""}, []string{"", "1A", "A-B", "A=B"}},
 	} {

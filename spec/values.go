@@ -98,7 +98,7 @@ func (o Owner) String() string {
 // nowhere.
 type From struct {
 	Kind  FromKind
-	Place string // a URL, or the name of a file
+	Place string // a URL, or the name of a file, which is relative to the spec
 }
 
 // FromKind is a kind of place that knows names.
@@ -106,17 +106,25 @@ type FromKind string
 
 // The kinds of places that know names.
 const (
-	FromChannel FromKind = "channel" // the URL of a channel, which has store-paths.xz
+	FromChannel FromKind = "channel" // the URL of a channel, which has store-paths.xz, or a copy of that file
 	FromHydra   FromKind = "hydra"   // the URL of a jobset of Hydra
-	FromFile    FromKind = "file"    // devbox.lock, or what nix path-info --json printed
+	FromFile    FromKind = "file"    // devbox.lock, what nix path-info --json printed, or a list of store paths
 )
 
-// ParseFrom reads channel:URL, hydra:URL or the name of a file.
+// ParseFrom reads channel:URL, channel:FILE with a slash in it, hydra:URL or the
+// name of a file.
 func ParseFrom(s string) (From, error) {
 	for _, kind := range []FromKind{FromChannel, FromHydra} {
 		place, ok := strings.CutPrefix(s, string(kind)+":")
 		if !ok {
 			continue
+		}
+		if kind == FromChannel && strings.Contains(place, "/") && !strings.Contains(place, "://") {
+			name, err := fileName(place)
+			if !strings.Contains(name, "/") {
+				name = "./" + name // as it must be written
+			}
+			return From{kind, name}, err
 		}
 		u, err := url.Parse(place)
 		switch {
