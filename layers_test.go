@@ -30,6 +30,7 @@ var layers = map[string][]string{
 	// 1: what a file means.
 	"narinfo":       {"storepath", "nixhash"},
 	"fhs":           {"rootfs", "storepath"},
+	"image/cpio":    {"rootfs"},
 	"image/dir":     {"rootfs"},
 	"image/disk":    nil,
 	"image/ext4":    {"rootfs"},
