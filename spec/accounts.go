@@ -31,6 +31,7 @@ func (c *checker) accounts() {
 	for i := range r.Users {
 		u := &r.Users[i]
 		path := item("rootfs.users", i)
+		u.Origin = c.origin(path, i)
 		if (u.Name == "root") != (u.UID == 0) {
 			c.errorf(path, "the user root has the number 0, and no other user has")
 			continue

@@ -24,6 +24,7 @@ func (c *checker) check() {
 	c.nix()
 	c.accounts()
 	c.files()
+	c.system()
 	c.boot()
 	c.outputs()
 	slices.Sort(c.spec.Forbid)
@@ -86,7 +87,7 @@ func (c *checker) packages() {
 	for i := range s.Packages {
 		p := &s.Packages[i]
 		path := item("packages", i)
-		p.Origin = Origin{i, c.at[path].line}
+		p.Origin = c.origin(path, i)
 		if p.Name == "" {
 			for _, key := range []string{"output", "from"} {
 				if c.given(join(path, key)) {
@@ -143,6 +144,12 @@ func (c *checker) nix() {
 			c.errorf(named.path, "this needs rootfs.nix.db: true")
 		}
 		slices.SortFunc(named.items, func(a, b NamedPath) int { return cmp.Compare(a.Name, b.Name) })
+	}
+	switch dir := n.ClosureInfo; {
+	case dir != "" && within(dir, "/nix/store"):
+		c.errorf("rootfs.nix.closure-info", "what is in /nix/store comes from packages")
+	case dir != "" && n.DB && within(dir, "/nix/var/nix"):
+		c.errorf("rootfs.nix.closure-info", "rootfs.nix.db writes what is in /nix/var/nix")
 	}
 	// nixdb has these names for itself.
 	for _, r := range n.GCRoots {

@@ -117,12 +117,6 @@ func (d *decoder) unknown(o *object, k *node, path string, fields []field, n *no
 	if path != "" {
 		where = " in " + path
 	}
-	for _, p := range planned {
-		if p.in == path && p.key == k.text {
-			d.add(k, "", "%s", p.text)
-			return true
-		}
-	}
 	if len(o.variants) > 0 {
 		typ := n.get(o.fields[0].key)
 		if typ == nil || !slices.Contains(o.fields[0].only, typ.text) {

@@ -44,6 +44,12 @@ var docs = []doc{
 	{"Rootfs.users", "The accounts of the image. Users, groups or both make thaw write /etc/passwd, /etc/group and /etc/shadow. There is always root, with number 0: list it to give it a password or another shell.", `[{name: alice, uid: 1000}]`},
 	{"Rootfs.groups", "The groups of the image. Groups that users have of their own need not be listed.", `[{name: wheel, gid: 10}]`},
 	{"Rootfs.hostname", "What /etc/hostname says.", `vm`},
+	{"Rootfs.hosts", "Lines of /etc/hosts: names by address, after those of localhost and of the hostname. Without this key, a hostname alone gives the image an /etc/hosts, unless a package or a file has one.", `{10.0.0.5: [db.example.org, db]}`},
+	{"Rootfs.os-release", "What /etc/os-release says.", `{ID: demo, NAME: Demo, VERSION_ID: "1.2"}`},
+	{"Rootfs.machine-id", "What /etc/machine-id is. `empty`: each machine makes one of its own as it boots; `uninitialized`: likewise, and systemd takes it for the first boot; `none`: the file is not there. An image never has a machine ID of its own: its copies would share it.", `uninitialized`},
+	{"Rootfs.mounts", "The lines of /etc/fstab, in order. The directories that are mounted over are made.", `[{source: LABEL=data, path: /data, type: ext4, options: [noatime, nofail]}]`},
+	{"Rootfs.devices", "Devices and named pipes. Most systems need none: the kernel fills /dev.", `[{path: /dev/console, type: char, major: 5, minor: 1}]`},
+	{"Rootfs.services", "What runs in the image, and what starts it: see Services above.", `{supervisor: busybox, getty: [ttyS0], run: [{name: web, command: /bin/httpd -f -h /srv/www}]}`},
 	{"Rootfs.files", "Files, directories and links that are put into the image. They replace what trees and the merged view have at their paths. Directories above them are made.", `[{path: /etc/motd, content: "hello\n"}]`},
 	{"Rootfs.trees", "Directories of this machine that are copied into the image, in order: later ones replace files of earlier ones.", `[{source: overlay}]`},
 
@@ -57,17 +63,44 @@ var docs = []doc{
 	{"Nix.profiles", "Profiles, in /nix/var/nix/profiles: the store path of their first generation, by name.", `{system: /nix/store/00000000000000000000000000000000-nixos-system}`},
 	{"Nix.gcroots", "Roots of the garbage collector, in /nix/var/nix/gcroots: store paths by name. Without a root or profile, the first garbage collection deletes a package.", `{tools: /nix/store/00000000000000000000000000000000-tools}`},
 
+	{"Nix.closure-info", "A directory for the files registration, store-paths and total-nar-size, as nixpkgs' closureInfo writes them. `nix-store --load-db` reads the first.", `/nix-path-registration`},
+
 	{"User.name", "The user's name.", `alice`},
 	{"User.uid", "The user's number.", `1000`},
 	{"User.group", "The user's main group.", `users`},
 	{"User.groups", "Other groups that the user is in.", `[wheel, video]`},
 	{"User.description", "The user's full name or purpose.", `Alice`},
-	{"User.home", "The user's home directory. It is made, and belongs to the user.", `/var/lib/alice`},
+	{"User.home", "The user's home directory. It is made with the mode 0700 and belongs to the user; /var/empty, and one that several users share, belong to root. Not made are /, /nonexistent, and what is in /dev, /nix/store, /proc, /run and /sys.", `/var/lib/alice`},
 	{"User.shell", "The program that a login starts.", `/bin/bash`},
 	{"User.password", "The hash of the user's password.", `"$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/"`},
 
 	{"Group.name", "The group's name.", `wheel`},
 	{"Group.gid", "The group's number.", `10`},
+
+	{"Mount.source", "What is mounted.", `LABEL=data`},
+	{"Mount.path", "Where it is mounted.", `/data`},
+	{"Mount.type", "The type of the file system.", `ext4`},
+	{"Mount.options", "The options of the mount.", `[noatime, nofail]`},
+	{"Mount.pass", "When fsck checks it: 1 for the root, 2 for others, 0 for never.", `2`},
+
+	{"Device.path", "Where the device is in the image.", `/dev/console`},
+	{"Device.type", "What it is: a device of characters or blocks, or a named pipe.", `char`},
+	{"Device.major", "The major number of the device.", `5`},
+	{"Device.minor", "The minor number of the device.", `1`},
+	{"Device.mode", "The permission bits.", `"0620"`},
+	{"Device.owner", "Who it belongs to.", `"0:5"`},
+
+	{"Services.supervisor", "What starts the services. It is one of the packages.", `runit`},
+	{"Services.getty", "The terminals on which one can log in.", `[ttyS0, tty1]`},
+	{"Services.run", "The services.", `[{name: web, command: /bin/httpd -f}]`},
+
+	{"Service.name", "The name of the service.", `web`},
+	{"Service.command", "What runs, in the foreground: it is started again whenever it ends.", `/bin/httpd -f -h /srv/www`},
+	{"Service.user", "The user as whom it runs, with all groups of that user.", `alice`},
+	{"Service.directory", "The directory in which it runs.", `/srv/www`},
+	{"Service.environment", "Variables of its environment, as they are.", `{LANG: C.UTF-8}`},
+	{"Service.console", "The terminal that it has as input and output.", `ttyS0`},
+	{"Service.once", "Whether it runs once, at boot, to its end. Such services run one after the other in the order of the list, and before all others.", `true`},
 
 	{"File.path", "Where the file is in the image.", `/etc/motd`},
 	{"File.content", "Makes a file with this text.", `"hello\n"`},
@@ -86,7 +119,8 @@ var docs = []doc{
 	{"Boot.cmdline", "The kernel's arguments.", `console=ttyS0 root=/dev/vda1`},
 	{"Boot.loader", "The boot loader.", `none`},
 
-	{"Output.type", "What is written. The other keys depend on it; tar and dir have none.", `disk`},
+	{"Output.type", "What is written. The other keys depend on it.", `disk`},
+	{"Output.max-size", "The most that the file may have: a larger one is an error, and not written. Of a directory, the bytes of all files count.", `300M`},
 
 	{"Disk.format", "The format of the file.", `raw`},
 	{"Disk.size", "The size of the disk: `fit` for what the partitions need, or a fixed size.", `4G`},
@@ -96,6 +130,9 @@ var docs = []doc{
 	{"Partition.fs", "The file system.", `ext4`},
 	{"Partition.content", "What is in it.", `rootfs`},
 	{"Partition.guid", "The GUID of the partition, its PARTUUID in Linux.", `6f2c2ac4-3b1e-4d0c-9a53-0b9c7c1f6f10`},
+
+	{"Tar.compress", "How the archive is compressed.", `zstd`},
+	{"Cpio.compress", "How the archive is compressed.", `gzip`},
 
 	{"FileSystem.label", "The label of the file system and the name of the partition.", `nixos`},
 	{"FileSystem.size", "The size of the file system: `fit` leaves nothing free, `fit+256M` that much, `fit+10%` a tenth of what is used; `fill` takes the rest of the disk.", `fit+256M`},
@@ -110,9 +147,4 @@ func docOf(id string) doc {
 		}
 	}
 	return doc{id: id}
-}
-
-// planned are keys that are known to come, and have no form yet.
-var planned = []struct{ in, key, text string }{
-	{"rootfs", "services", "rootfs.services is not supported yet: start services from an init that is one of the packages"},
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"path"
 	"slices"
+	"strings"
 )
 
 // files checks and completes what is put into the image beside the store.
@@ -13,12 +14,13 @@ func (c *checker) files() {
 	for i := range r.Files {
 		f := &r.Files[i]
 		at := item("rootfs.files", i)
+		f.Origin = c.origin(at, i)
 		if j, ok := byPath[f.Path]; ok {
 			c.errorf(at+".path", "%s is the path of %s, too", f.Path, item("rootfs.files", j))
 			continue
 		}
 		byPath[f.Path] = i
-		c.taken(f, at)
+		c.place(f.Path, f.Dir, at)
 		switch {
 		case c.given(at+".dir") && !f.Dir:
 			c.errorf(at+".dir", "it is true or left out")
@@ -44,6 +46,7 @@ func (c *checker) files() {
 	for i := range r.Trees {
 		t := &r.Trees[i]
 		at := item("rootfs.trees", i)
+		t.Origin = c.origin(at, i)
 		if within(t.Path, "/nix/store") {
 			c.errorf(at+".path", "what is in %s comes from packages", t.Path)
 		}
@@ -52,22 +55,47 @@ func (c *checker) files() {
 	slices.SortFunc(r.Files, func(a, b File) int { return cmp.Compare(a.Path, b.Path) })
 }
 
-// taken reports a file at a place that something else has.
-func (c *checker) taken(f *File, at string) {
+// place reports a file, directory or device at a place that something else has.
+func (c *checker) place(p string, isDir bool, at string) {
 	r := &c.spec.Rootfs
-	accounts := len(r.Users) > 0 || len(r.Groups) > 0
 	switch at += ".path"; {
-	case f.Path == "/":
+	case p == "/":
 		c.errorf(at, "the root directory is always there")
-	case within(f.Path, "/nix/store"):
+	case within(p, "/nix/store"):
 		c.errorf(at, "what is in /nix/store comes from packages")
-	case !f.Dir && (f.Path == "/nix" || r.Nix.DB && within("/nix/var/nix", f.Path)):
-		c.errorf(at, "%s is a directory", f.Path)
-	case r.Nix.DB && within(f.Path, "/nix/var/nix"):
+	case !isDir && (p == "/nix" || r.Nix.DB && within("/nix/var/nix", p)):
+		c.errorf(at, "%s is a directory", p)
+	case r.Nix.DB && within(p, "/nix/var/nix"):
 		c.errorf(at, "rootfs.nix.db writes what is in /nix/var/nix")
-	case r.Hostname != "" && f.Path == "/etc/hostname":
-		c.errorf(at, "rootfs.hostname writes %s", f.Path)
-	case accounts && (f.Path == "/etc/passwd" || f.Path == "/etc/group" || f.Path == "/etc/shadow"):
-		c.errorf(at, "rootfs.users and rootfs.groups write %s", f.Path)
 	}
+	for _, w := range c.written() {
+		if p == w[0] {
+			c.errorf(at, "%s write%s %s", w[1], map[bool]string{false: "s"}[strings.Contains(w[1], " and ")], p)
+		} else if !isDir && within(w[0], p) {
+			c.errorf(at, "%s is a directory: it has %s", p, w[0])
+		}
+	}
+}
+
+// written returns the files that other keys of the root file system write, and
+// those keys.
+func (c *checker) written() (out [][2]string) {
+	r := &c.spec.Rootfs
+	add := func(given bool, key string, paths ...string) {
+		for _, p := range paths {
+			if given {
+				out = append(out, [2]string{p, key})
+			}
+		}
+	}
+	add(len(r.Users) > 0 || len(r.Groups) > 0, "rootfs.users and rootfs.groups", "/etc/passwd", "/etc/group", "/etc/shadow")
+	add(r.Hostname != "", "rootfs.hostname", "/etc/hostname")
+	add(len(r.Hosts) > 0, "rootfs.hosts", "/etc/hosts")
+	add(len(r.OSRelease) > 0, "rootfs.os-release", "/etc/os-release")
+	add(r.MachineID == "empty" || r.MachineID == "uninitialized", "rootfs.machine-id", "/etc/machine-id")
+	add(len(r.Mounts) > 0, "rootfs.mounts", "/etc/fstab")
+	if dir := r.Nix.ClosureInfo; dir != "" {
+		add(true, "rootfs.nix.closure-info", path.Join(dir, "registration"), path.Join(dir, "store-paths"), path.Join(dir, "total-nar-size"))
+	}
+	return out
 }

@@ -19,7 +19,11 @@ func Parse(filename string, content []byte) (*Spec, error) {
 	if err := p.err(); err != nil {
 		return nil, err
 	}
-	return fromTree(p, root, filepath.Dir(filename))
+	s, err := fromTree(p, root, filepath.Dir(filename))
+	if err == nil {
+		s.file = filename
+	}
+	return s, err
 }
 
 // fromTree makes a Spec of a tree.
@@ -66,6 +70,7 @@ func (s *Spec) Normalise() error {
 	e := encoder{objects: objects{}}
 	n, err := fromTree(&problems{}, e.mapping(reflect.ValueOf(s).Elem()), s.dir)
 	if err == nil {
+		n.file = s.file
 		*s = *n
 	}
 	return err

@@ -90,7 +90,7 @@ func valueOf(os objects, f *field) string {
 	t := f.form()
 	if o := os.named(t); o != nil {
 		if o.value != nil {
-			return fmt.Sprintf("mapping of a %s to a %s", o.name.is.name, o.value.is.name)
+			return fmt.Sprintf("mapping: %s to %s", o.name.is.name, valueOf(os, o.value))
 		}
 		return fmt.Sprintf("mapping of a %s to a mapping, see below", o.name.is.name)
 	}

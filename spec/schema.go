@@ -114,7 +114,7 @@ func (w *schemaWriter) value(f *field) schema {
 	if o := w.objects.named(t); o != nil {
 		var items schema
 		if o.value != nil {
-			items = refTo(o.value.is.name)
+			items = w.value(o.value)
 		} else {
 			items = w.mapping(t.Elem())
 		}

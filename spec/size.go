@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -41,6 +42,9 @@ func ParseSize(s string) (Size, error) {
 		return Size{Kind: Fit}, nil
 	case !fit:
 		n, err := parseBytes(s)
+		if err == errSize {
+			err = sizeError(s)
+		}
 		return Size{Kind: Fixed, Bytes: n}, err
 	case !strings.HasPrefix(rest, "+"):
 		return Size{}, sizeError(s)
@@ -63,24 +67,47 @@ func sizeError(s string) error {
 	return fmt.Errorf("%s is not a size: write fit, fit+256M, fit+10%% or 2G; the units are B, K, M, G and T, powers of 1024", clip(s))
 }
 
+// Bytes is a number of bytes. The zero value is none.
+type Bytes int64
+
+// ParseBytes reads a number with a unit: B, K, M, G or T, powers of 1024 bytes.
+func ParseBytes(s string) (Bytes, error) {
+	n, err := parseBytes(s)
+	if err == errSize {
+		err = fmt.Errorf("%s is not a number of bytes, such as 300M; the units are B, K, M, G and T, powers of 1024", clip(s))
+	}
+	return Bytes(n), err
+}
+
+// String returns the text that [ParseBytes] reads, "" for none.
+func (b Bytes) String() string {
+	if b == 0 {
+		return ""
+	}
+	return formatBytes(int64(b))
+}
+
+// errSize is the error about what is no number with a unit.
+var errSize = errors.New("not a size")
+
 // parseBytes reads a number with a unit.
 func parseBytes(s string) (int64, error) {
 	if s == "" {
-		return 0, sizeError(s)
+		return 0, errSize
 	}
 	i := strings.IndexByte(units, s[len(s)-1])
 	if i < 0 {
 		if _, err := strconv.ParseUint(s, 10, 64); err == nil {
 			return 0, fmt.Errorf("%s has no unit: write B for bytes, or K, M, G or T", clip(s))
 		}
-		return 0, sizeError(s)
+		return 0, errSize
 	}
 	n, err := strconv.ParseUint(s[:len(s)-1], 10, 63)
 	switch unit := uint64(1) << (10 * i); {
 	case err != nil && !strings.ContainsFunc(s[:len(s)-1], func(r rune) bool { return r < '0' || r > '9' }) && len(s) > 1, err == nil && n > maxSize/unit:
 		return 0, fmt.Errorf("%s is more than %dT", clip(s), maxSize>>40)
 	case err != nil:
-		return 0, sizeError(s)
+		return 0, errSize
 	case n == 0:
 		return 0, fmt.Errorf("%s is no size", clip(s))
 	default:

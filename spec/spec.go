@@ -29,6 +29,7 @@
 package spec
 
 import (
+	"fmt"
 	"path/filepath"
 
 	"thaw/narinfo"
@@ -52,7 +53,8 @@ type Spec struct {
 	Boot     *Boot         `key:"boot" unset:"nothing to boot"`
 	Outputs  []Output      `key:"outputs" unset:"those of the command line"` // sorted by name
 
-	dir string // where relative names of files start
+	file string // the name of the file that it was read from, for messages
+	dir  string // where relative names of files start
 }
 
 // File returns the name by which a file that the spec names can be opened:
@@ -62,6 +64,15 @@ func (s *Spec) File(name string) string {
 		return name
 	}
 	return filepath.Join(s.dir, name)
+}
+
+// Place names an item of the spec for messages, with its line if it is known:
+// "spec.yaml:12: rootfs.files[2]".
+func (s *Spec) Place(list string, o Origin) string {
+	if o.Line > 0 {
+		return fmt.Sprintf("%s:%d: %s[%d]", s.file, o.Line, list, o.Index)
+	}
+	return item(list, o.Index)
 }
 
 // Cache is a binary cache.
@@ -95,22 +106,28 @@ type Package struct {
 	Origin    Origin
 }
 
-// Origin is where a package is named, for messages.
+// Origin is where an item of a list is in the spec, for messages.
 type Origin struct {
-	Index int // in the list of packages as it was written
+	Index int // in the list as it was written
 	Line  int // in the file of the spec, from 1; 0 if it was not read from one
 }
 
 // Rootfs is what the root file system has besides the closure of the packages.
 type Rootfs struct {
-	Layout   string  `key:"layout" only:"store" default:"store"`
-	Merge    Merge   `key:"merge"`
-	Nix      Nix     `key:"nix"`
-	Users    []User  `key:"users" unset:"root alone"`  // sorted by number
-	Groups   []Group `key:"groups" unset:"root alone"` // sorted by number; with those that are made for users
-	Hostname string  `key:"hostname" is:"host name" unset:"no /etc/hostname"`
-	Files    []File  `key:"files" unset:"none"` // sorted by path
-	Trees    []Tree  `key:"trees" unset:"none"` // a later one replaces files of an earlier one
+	Layout    string     `key:"layout" only:"store" default:"store"`
+	Merge     Merge      `key:"merge"`
+	Nix       Nix        `key:"nix"`
+	Users     []User     `key:"users" unset:"root alone"`  // sorted by number
+	Groups    []Group    `key:"groups" unset:"root alone"` // sorted by number; with those that are made for users
+	Hostname  string     `key:"hostname" is:"host name" unset:"no /etc/hostname"`
+	Hosts     []Host     `key:"hosts" unset:"none"`                                                                                        // sorted by address
+	OSRelease []Variable `key:"os-release" unset:"NAME=Linux and ID=linux with services, where no package has it; otherwise no such file"` // sorted by name
+	MachineID string     `key:"machine-id" only:"empty uninitialized none" unset:"empty with services of systemd, otherwise none"`
+	Mounts    []Mount    `key:"mounts" unset:"no /etc/fstab"`
+	Devices   []Device   `key:"devices" unset:"none"` // sorted by path
+	Services  *Services  `key:"services" unset:"none: what starts is the business of the packages"`
+	Files     []File     `key:"files" unset:"none"` // sorted by path
+	Trees     []Tree     `key:"trees" unset:"none"` // a later one replaces files of an earlier one
 }
 
 // Merge is the merged view of the packages: links into the store.
@@ -124,9 +141,10 @@ type Merge struct {
 
 // Nix is what a Nix inside the image finds.
 type Nix struct {
-	DB       bool        `key:"db" default:"false"`
-	Profiles []NamedPath `key:"profiles" unset:"none"` // sorted by name
-	GCRoots  []NamedPath `key:"gcroots" unset:"none"`  // sorted by name
+	DB          bool        `key:"db" default:"false"`
+	Profiles    []NamedPath `key:"profiles" unset:"none"` // sorted by name
+	GCRoots     []NamedPath `key:"gcroots" unset:"none"`  // sorted by name
+	ClosureInfo string      `key:"closure-info" is:"path" unset:"not written"`
 }
 
 // NamedPath is a store path with a name.
@@ -145,12 +163,65 @@ type User struct {
 	Home        string   `key:"home" is:"account path" unset:"/home/NAME; /root for root"`
 	Shell       string   `key:"shell" is:"account path" default:"/bin/sh"`
 	Password    string   `key:"password" is:"password hash" unset:"no password fits"` // a hash, or ""
+	Origin      Origin
 }
 
 // Group is a group of users. There is always root, with number 0.
 type Group struct {
 	Name string `key:"name" is:"account" need:"yes"`
 	GID  uint32 `key:"gid" range:"0 4294967294" need:"yes"`
+}
+
+// Host is a line of /etc/hosts.
+type Host struct {
+	Address string   `key:"*" is:"IP address"`
+	Names   []string `key:"=" is:"DNS name"`
+}
+
+// Variable is a name with a text.
+type Variable struct {
+	Name  string `key:"*" is:"variable"`
+	Value string `key:"=" is:"line"`
+}
+
+// Mount is a line of /etc/fstab.
+type Mount struct {
+	Source  string   `key:"source" is:"mount source" need:"yes"`
+	Path    string   `key:"path" is:"path" unset:"needed, but for swap"` // "" for swap
+	Type    string   `key:"type" is:"file system type" need:"yes"`
+	Options []string `key:"options" is:"mount option" default:"defaults"`
+	Pass    int      `key:"pass" range:"0 2" default:"0"` // when fsck looks at it; 0 for never
+	Origin  Origin
+}
+
+// Device is a device or a named pipe.
+type Device struct {
+	Path   string  `key:"path" is:"path" need:"yes"`
+	Type   string  `key:"type" only:"char block fifo" need:"yes"`
+	Major  *uint32 `key:"major" range:"0 4095" unset:"needed, but for a fifo"`    // nil for a fifo
+	Minor  *uint32 `key:"minor" range:"0 1048575" unset:"needed, but for a fifo"` // nil for a fifo
+	Mode   Mode    `key:"mode" is:"mode" default:"0600"`
+	Owner  Owner   `key:"owner" is:"owner" default:"0:0"`
+	Origin Origin
+}
+
+// Services is what runs in the image, and what starts it.
+type Services struct {
+	Supervisor string    `key:"supervisor" only:"busybox runit s6 systemd" need:"yes"`
+	Getty      []string  `key:"getty" is:"terminal" unset:"none"`
+	Run        []Service `key:"run" unset:"none"` // in the order in which what runs once does
+}
+
+// Service is a program that runs in the image.
+type Service struct {
+	Name        string     `key:"name" is:"name" need:"yes"`
+	Command     Command    `key:"command" is:"command" need:"yes"`
+	User        string     `key:"user" is:"account" default:"root"`
+	Directory   string     `key:"directory" is:"path" default:"/"`
+	Environment []Variable `key:"environment" unset:"PATH, and who the user is"` // sorted by name
+	Console     string     `key:"console" is:"terminal" unset:"what the supervisor has"`
+	Once        bool       `key:"once" default:"false"`
+	Origin      Origin
 }
 
 // File is a file, directory or symbolic link in the image. One of Content,
@@ -163,6 +234,7 @@ type File struct {
 	Symlink string  `key:"symlink" is:"link target" one:"of"`                            // a symbolic link to this
 	Mode    *Mode   `key:"mode" is:"mode" unset:"\"0644\", or \"0755\" for a directory"` // nil for a link
 	Owner   Owner   `key:"owner" is:"owner" default:"0:0"`
+	Origin  Origin
 }
 
 // Tree is a directory of this machine that is copied into the image.
@@ -170,6 +242,7 @@ type Tree struct {
 	Source string `key:"source" is:"file" need:"yes"`
 	Path   string `key:"path" is:"path" default:"/"` // where its content goes
 	Owner  Owner  `key:"owner" is:"owner" default:"0:0"`
+	Origin Origin
 }
 
 // Boot is how the image starts. Kernel and Initrd are "auto", "none" or the path
@@ -182,12 +255,15 @@ type Boot struct {
 }
 
 // Output is a form in which the image is written. The field that is named like
-// its type is set; archives and directories have none.
+// its type is set; a directory has none.
 type Output struct {
-	Name string `key:"*" is:"name" digest:"no"`
-	Type string `key:"type" only:"disk ext4 tar dir" need:"yes"`
-	Disk *Disk  `variant:"disk"`
-	Ext4 *Ext4  `variant:"ext4"`
+	Name    string `key:"*" is:"name" digest:"no"`
+	Type    string `key:"type" only:"disk ext4 tar cpio dir" need:"yes"`
+	MaxSize Bytes  `key:"max-size" is:"number of bytes" digest:"no" unset:"no limit"`
+	Disk    *Disk  `variant:"disk"`
+	Ext4    *Ext4  `variant:"ext4"`
+	Tar     *Tar   `variant:"tar"`
+	Cpio    *Cpio  `variant:"cpio"`
 }
 
 // Disk is a disk with a GUID partition table.
@@ -209,6 +285,16 @@ type Partition struct {
 // Ext4 is an ext4 file system alone.
 type Ext4 struct {
 	FileSystem `key:"+"`
+}
+
+// Tar is a tar archive.
+type Tar struct {
+	Compress string `key:"compress" only:"none gzip zstd" default:"none"`
+}
+
+// Cpio is a cpio archive, as Linux unpacks an initrd.
+type Cpio struct {
+	Compress string `key:"compress" only:"none gzip zstd" default:"none"`
 }
 
 // FileSystem says of a file system what its files do not.

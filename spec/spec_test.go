@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -27,14 +26,35 @@ func mustParse(t testing.TB, name, text string) *Spec {
 
 // equal reports whether two specs say the same, wherever in their files.
 func equal(a, b *Spec) bool {
-	anywhere := func(s Spec) Spec {
-		s.Packages = slices.Clone(s.Packages)
-		for i := range s.Packages {
-			s.Packages[i].Origin = Origin{}
+	return reflect.DeepEqual(nowhere(reflect.ValueOf(*a)).Interface(), nowhere(reflect.ValueOf(*b)).Interface())
+}
+
+// nowhere copies a value without the places in files that it has.
+func nowhere(v reflect.Value) reflect.Value {
+	out := reflect.New(v.Type()).Elem()
+	out.Set(v)
+	switch {
+	case v.Type() == reflect.TypeFor[Origin]():
+		out.SetZero()
+	case v.Type() == reflect.TypeFor[*Services]() && !v.IsNil():
+		out.Set(reflect.New(v.Type().Elem()))
+		out.Elem().Set(nowhere(v.Elem()))
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			if f := v.Type().Field(i); f.IsExported() {
+				out.Field(i).Set(nowhere(v.Field(i)))
+			}
 		}
-		return s
+		if s, ok := out.Addr().Interface().(*Spec); ok {
+			s.file = ""
+		}
+	case v.Kind() == reflect.Slice && !v.IsNil():
+		out.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
+		for i := range v.Len() {
+			out.Index(i).Set(nowhere(v.Index(i)))
+		}
 	}
-	return reflect.DeepEqual(anywhere(*a), anywhere(*b))
+	return out
 }
 
 // toJSON spells the text of a spec as JSON.

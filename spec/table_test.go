@@ -53,6 +53,9 @@ func TestTables(t *testing.T) {
 			add(f)
 			if o := os.named(f.form()); o != nil {
 				used[o.name.is.name] = true
+				if o.value != nil {
+					used[o.value.is.name] = true
+				}
 			}
 		}
 	}
@@ -95,6 +98,10 @@ func TestSyntaxes(t *testing.T) {
 		right map[string]string // "" for the text itself
 		wrong []string
 	}{
+		"DNS name":   {map[string]string{"a": "", "A-1.b_c": ""}, []string{"", ".a", "a.", "a..b", "a b", "ä", strings.Repeat("a", 64), strings.Repeat("a.", 126) + "aa"}},
+		"IP address": {map[string]string{"127.0.0.1": "", "2001:DB8::0:1": "2001:db8::1"}, []string{"", "127.1", "1.2.3.256", "01.2.3.4", "fe80::1%eth0", "a", "::g"}},
+		"command": {map[string]string{"/a": "", "  /bin/a\t-b\n": "/bin/a -b", `/a 'b c'\''d' "" e\ f "g\"\h\$" i=j'k'`: `/a 'b c'\''d' '' 'e f' 'g"\h$' i=jk`, "/a 'b\n' c#d": "/a 'b\n' 'c#d'", `/a "b\c" ä`: `/a 'b\c' 'ä'`},
+			[]string{"", " ", "a", "''", "/a 'b", `/a "b`, `/a \`, "/a $B", "/a `b`", `/a "$b"`, "/a | b", "/a && b", "/a; b", "/a >b", "/a *", "/a b?", "/a [b]", "/a (b)", "/a #b", "/a ~b", "/a\x00", "/a '\x1b'"}},
 		"UUID": {map[string]string{"6F2C2AC4-3b1e-4d0c-9a53-0b9c7c1f6f10": "6f2c2ac4-3b1e-4d0c-9a53-0b9c7c1f6f10"},
 			[]string{"", "6f2c2ac43b1e4d0c9a530b9c7c1f6f10", "{6f2c2ac4-3b1e-4d0c-9a53-0b9c7c1f6f10}", "00000000-0000-0000-0000-000000000000", "6f2c2ac-43b1e-4d0c-9a53-0b9c7c1f6f10"}},
 		"account":      {map[string]string{"a": "", "_apt": "", "systemd-network": ""}, []string{"", "A", "1a", "a b", "a:b", "-a", "ä", strings.Repeat("a", 33)}},
@@ -104,14 +111,19 @@ func TestSyntaxes(t *testing.T) {
 		"cache": {map[string]string{"https://a": "", "http://a:8080/b": "", "s3://b?region=c": "", "file:///a": "", "../a/": "../a", "a": ""},
 			[]string{"", "ftp://a", "https://", "https://a#b", "https://a?b=c", "https://u@a", "https://u:p@a", "file://a/b", "https://a b", "https://[::1", "s3://"}},
 		"file":             {map[string]string{"a": "", "./a/../b": "b", "/a": "", "a b": ""}, []string{"", "a\x00", "a\nb"}},
+		"file system type": {map[string]string{"ext4": "", "fuse.sshfs": "", "9p": ""}, []string{"", "a b", ".a", "a,b"}},
 		"host name":        {map[string]string{"a": "", "A-1.b": ""}, []string{"", "-a", "a-", "a..b", "a.", "a_b", "ä", strings.Repeat("a", 65)}},
 		"kernel arguments": {map[string]string{"": "", "a=b c": ""}, []string{"a\nb", "ä", "\t", strings.Repeat("a", 2048)}},
 		"key name":         {map[string]string{"a.b-1": ""}, []string{"", "a:b", "a b"}},
 		"label":            {map[string]string{"": "", "äöüäöüäö": ""}, []string{strings.Repeat("a", 17), "äöüäöüäöü", "a\n"}},
 		"link target":      {map[string]string{"../a": "", " ": ""}, []string{"", "\x00", strings.Repeat("a", 4096)}},
+		"line":             {map[string]string{"": "", "a 'b' \"": ""}, []string{"a\nb", "a\x00", "\t"}},
 		"mode":             {map[string]string{"644": "0644", "0000": "", "7777": ""}, []string{"", "44", "00644", "0o644", "088", "+644", "0_44"}},
 		"name":             {map[string]string{"a": "", "9.a_b-c": ""}, []string{"", ".a", "-a", "a/b", "a b", strings.Repeat("a", 65)}},
+		"mount option":     {map[string]string{"ro": "", "lowerdir=/a:/b": ""}, []string{"", "a,b", "a b", "a\tb", "\x7f"}},
+		"mount source":     {map[string]string{"/dev/vda1": "", "LABEL=a b": "", "host:/a": ""}, []string{"", "a\nb", strings.Repeat("a", 4096)}},
 		"name pattern":     {map[string]string{"a*": "", "[a-b]?": ""}, []string{"", "[", "a/b", "a\\"}},
+		"number of bytes":  {map[string]string{"1B": "", "1024K": "1M", "300M": ""}, []string{"", "0B", "1", "M", "fit", "fill", "fit+1M", "1.5G", "-1M", "1048577T"}},
 		"output name":      {map[string]string{"out": ""}, []string{"", "a b", "^"}},
 		"owner": {map[string]string{"0:0": "", "10:20": "", "a": "", "a:b": "", "a:20": "", "10:b": ""},
 			[]string{"", "10", ":", "a:", ":b", "A", "a:b:c", "1 :2", "4294967295:0", "-1:0", "+1:0", "00:1"}},
@@ -126,6 +138,7 @@ func TestSyntaxes(t *testing.T) {
 			[]string{"", "fit+", "fit10%", "fit+%", "fit+0%", "fit+1001%", "fit+-1%", "fit++1%", "-1G", "+1G", "1", "0G", "G", "1g", "1GB", "1.5G", "1048577T", "99999999999999999999G", "fit+1", "fill+1G", "fit +1G", "1 G"}},
 		"source of names": {map[string]string{"channel:https://a/b/": "channel:https://a/b", "channel:./a": "", "channel:./a/../b.xz": "channel:./b.xz", "channel:/a/b": "", "hydra:http://a": "", "a/devbox.lock": ""}, []string{"", "channel:", "channel:a", "hydra:ftp://a", "https://a", "channel:https://u:p@a", "channel:https://a?b"}},
 		"store path":      {map[string]string{hash: "", hash + "/": hash}, []string{"", "a", hash + "/b", "/nix/store", "/gnu/store/2q5bfwhm7zq2nlqcnd1iv8x83a8jjsgg-a"}},
+		"terminal":        {map[string]string{"ttyS0": "", "console": ""}, []string{"", "/dev/tty1", "pts/0", "tty 1", "1", strings.Repeat("t", 33)}},
 		"variable":        {map[string]string{"A_1": ""}, []string{"", "1A", "A-B", "A=B"}},
 	} {
 		s := syntaxOf(name)
