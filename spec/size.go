@@ -67,24 +67,13 @@ func sizeError(s string) error {
 	return fmt.Errorf("%s is not a size: write fit, fit+256M, fit+10%% or 2G; the units are B, K, M, G and T, powers of 1024", clip(s))
 }
 
-// Bytes is a number of bytes. The zero value is none.
-type Bytes int64
-
-// ParseBytes reads a number with a unit: B, K, M, G or T, powers of 1024 bytes.
-func ParseBytes(s string) (Bytes, error) {
+// parseFixed reads a number with a unit alone: 2G.
+func parseFixed(s string) (Size, error) {
 	n, err := parseBytes(s)
 	if err == errSize {
 		err = fmt.Errorf("%s is not a number of bytes, such as 300M; the units are B, K, M, G and T, powers of 1024", clip(s))
 	}
-	return Bytes(n), err
-}
-
-// String returns the text that [ParseBytes] reads, "" for none.
-func (b Bytes) String() string {
-	if b == 0 {
-		return ""
-	}
-	return formatBytes(int64(b))
+	return Size{Kind: Fixed, Bytes: n}, err
 }
 
 // errSize is the error about what is no number with a unit.

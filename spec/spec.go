@@ -259,7 +259,7 @@ type Boot struct {
 type Output struct {
 	Name    string `key:"*" is:"name" digest:"no"`
 	Type    string `key:"type" only:"disk ext4 tar cpio dir" need:"yes"`
-	MaxSize Bytes  `key:"max-size" is:"number of bytes" digest:"no" unset:"no limit"`
+	MaxSize Size   `key:"max-size" is:"number of bytes" digest:"no" unset:"no limit"` // fixed
 	Disk    *Disk  `variant:"disk"`
 	Ext4    *Ext4  `variant:"ext4"`
 	Tar     *Tar   `variant:"tar"`

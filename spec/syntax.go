@@ -56,7 +56,7 @@ var syntaxes = []syntax{
 		`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`, matching(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`, "a name: up to 64 letters, digits, ., _ and -, of which the first is a letter or digit")),
 	of("name pattern", "a pattern for the name of a store path, which is what follows its hash; `*`, `?` and `[a-z]` as in a shell",
 		`^[^/]+$`, namePattern),
-	of("number of bytes", "a number with a unit: B, K, M, G or T, powers of 1024", `^[0-9]+[BKMGT]$`, ParseBytes),
+	of("number of bytes", "a number with a unit: B, K, M, G or T, powers of 1024", `^[0-9]+[BKMGT]$`, parseFixed),
 	of("output name", "the name of an output of a package",
 		`^[A-Za-z0-9_-]{1,64}$`, matching(`^[A-Za-z0-9_-]{1,64}$`, "the name of an output, such as out or bin")),
 	of("owner", "`USER`, `USER:GROUP` or `UID:GID`; a user alone stands for the user and the user's group",
