@@ -47,7 +47,7 @@ func Build(ctx context.Context, s substituter.Substituter, p *Plan, sink rootfs.
 	b := build{
 		plan: p,
 		sink: rootfs.Check(sink),
-		root: &Root{p, s, fhs.New(p.packages(), p.Link)},
+		root: &Root{p, s, fhs.New(p.packages(), fhs.Options{Link: p.Link})},
 	}
 	store := storepath.Dir[1:]
 	for _, dir := range []string{".", "nix", store} {
@@ -109,7 +109,7 @@ func (b *build) derived(ctx context.Context) error {
 		return err
 	}
 	var tree rootfs.Tree
-	for _, e := range slices.Concat(mounts, usual, slices.DeleteFunc(view, mountedOver)) {
+	for _, e := range slices.Concat(mounts, usual, slices.DeleteFunc(view.Entries, mountedOver)) {
 		e.ModTime = b.plan.Time
 		tree.Put(e, nil)
 	}

@@ -10,12 +10,19 @@
 // the user comes later and loses. Some files that every package has are left
 // out.
 //
+// What is excluded, and what something else puts into the image, is left out
+// before any collision is looked for. Directories above it are directories of the
+// view, and never links, so that the one stays out of sight and the other finds
+// its place.
+//
 // It differs from buildEnv on purpose:
 //
 //   - The places to link are a filter on the view of everything: a directory
 //     that one package has is one link there, too. Only directories above a
 //     place are never links.
 //   - All collisions are reported, not the first alone.
+//   - Where the first is to win ([First]), it does not against a file that comes
+//     later and has a lower priority number.
 //   - Store objects that are single files have no place in it, and are no error.
 //     Nor is a propagated file where a directory is, or a propagated package that
 //     is not in the image.
@@ -34,9 +41,7 @@ package fhs
 
 import (
 	"cmp"
-	"fmt"
 	"io/fs"
-	"strconv"
 	"strings"
 
 	"thaw/rootfs"
@@ -58,16 +63,15 @@ var DefaultLink = []string{"bin", "sbin", "lib", "etc", "share", "init"}
 // View collects what the view of some packages depends on.
 type View struct {
 	packages   []Package
-	link       []string
+	opt        Options
 	objects    *objects
 	propagated map[string][]storepath.Path // by base name of who propagates
 }
 
-// New returns the view of the packages, restricted to what lies at or below the
-// paths in link: valid ones, or "." for everything ([DefaultLink]). Of packages
-// that are equally good, the first in the list is linked to.
-func New(packages []Package, link []string) *View {
-	return &View{packages, link, newObjects(), map[string][]storepath.Path{}}
+// New returns the view of the packages. Of packages that are equally good, the
+// first in the list is linked to.
+func New(packages []Package, opt Options) *View {
+	return &View{packages, opt, newObjects(), map[string][]storepath.Path{}}
 }
 
 // Note takes an entry of the image. Parents come first; the entries of a
@@ -107,63 +111,38 @@ func (v *View) split(n *node) (base, rel string) {
 	return base, cmp.Or(rel, ".")
 }
 
-// Collision is two different files at one place.
-type Collision struct {
-	Path          string // in the view
-	First, Second storepath.Path
-}
-
-func (c Collision) String() string {
-	return fmt.Sprintf("%s comes from both %s and %s", printable(c.Path), c.First.Base(), c.Second.Base())
-}
-
-// printable returns a path as it is if nothing in it can deceive a terminal, and
-// quoted otherwise.
-func printable(path string) string {
-	if q := strconv.Quote(path); q[1:len(q)-1] != path {
-		return q
-	}
-	return path
-}
-
-// CollisionError lists all collisions of a view, sorted by path and then in the
-// order of the packages.
-type CollisionError []Collision
-
-func (e CollisionError) Error() string {
-	lines := make([]string, 0, len(e))
-	for i, c := range e {
-		if i == 20 {
-			lines = append(lines, fmt.Sprintf("and %d more collisions", len(e)-i))
-			break
-		}
-		lines = append(lines, c.String())
-	}
-	return strings.Join(lines, "\n")
-}
-
 // SameFunc reports which of the pairs have equal contents. The paths are of
 // regular files in the store, without links, of equal size.
 type SameFunc func(pairs [][2]string) ([]bool, error)
 
-// Merge returns the directories and links of the view, parents first and sorted;
-// modes are set, times and owners are not. Collisions are a [CollisionError].
-// same is not called where no two files are in doubt.
-func (v *View) Merge(same SameFunc) ([]rootfs.Entry, error) {
+// Merged is a view.
+type Merged struct {
+	// Entries are its directories and links, parents first and sorted; modes
+	// are set, times and owners are not.
+	Entries []rootfs.Entry
+	// Settled are the collisions that priorities or the order decided, sorted
+	// by path, if [Options.Report] asks for them.
+	Settled []Settled
+}
+
+// Merge makes the view. Collisions are a [CollisionError]. same is not called
+// where no two files are in doubt.
+func (v *View) Merge(same SameFunc) (*Merged, error) {
 	m := merge{View: v, at: map[string]*place{}}
+	if err := m.leaveOut(); err != nil {
+		return nil, err
+	}
 	m.chosen()
 	if m.err != nil {
 		return nil, m.err
 	}
-	switch collisions, err := m.collided(same); {
-	case err != nil:
+	settled, err := m.settle(same)
+	if err != nil {
 		return nil, err
-	case len(collisions) > 0:
-		return nil, collisions
 	}
 	m.provideInit()
 	if m.err != nil {
 		return nil, m.err
 	}
-	return m.entries(), nil
+	return &Merged{m.entries(), settled}, nil
 }

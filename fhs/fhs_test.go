@@ -13,29 +13,10 @@ import (
 	"thaw/rootfs"
 )
 
-func TestCollisionError(t *testing.T) {
-	var err CollisionError
-	for i := range 23 {
-		err = append(err, Collision{fmt.Sprintf("bin/%c", 'a'+i), object("a"), object("b")})
-	}
-	err[1].Path = "bin/\x1b[2J"
-	lines := strings.Split(err.Error(), "\n")
-	a, b := object("a").Base(), object("b").Base()
-	if want := "bin/a comes from both " + a + " and " + b; lines[0] != want {
-		t.Errorf("got %q, want %q", lines[0], want)
-	}
-	if want := `"bin/\x1b[2J" comes`; !strings.HasPrefix(lines[1], want) {
-		t.Errorf("got %q, want %q…", lines[1], want)
-	}
-	if want := "and 3 more collisions"; len(lines) != 21 || lines[20] != want {
-		t.Errorf("%d lines, the last %q, want 21 and %q", len(lines), lines[len(lines)-1], want)
-	}
-}
-
 func TestSameFails(t *testing.T) {
 	w := parse("@a/f file 1\n@b/f file 2")
 	wrong := errors.New("no such cache")
-	_, err := w.view(packages("a b"), []string{"."}).Merge(func([][2]string) ([]bool, error) { return nil, wrong })
+	_, err := w.view(packages("a b"), everything).Merge(func([][2]string) ([]bool, error) { return nil, wrong })
 	if err != wrong {
 		t.Errorf("got %v, want %v", err, wrong)
 	}
@@ -60,7 +41,7 @@ func TestResolve(t *testing.T) {
 		@b/lib/f file 22
 		@c link ` + object("b").Base() + `
 		@d file 1`)
-	v := w.view(nil, nil)
+	v := w.view(nil, Options{})
 	for _, c := range []struct{ path, want string }{
 		{"@a", "a . d"},
 		{"@a/bin/sh", "a bin/bash 5"},
@@ -114,14 +95,13 @@ func TestLinksAddUp(t *testing.T) {
 			}
 			w.put(fmt.Sprintf("%s/%02d/%s", object(name), links, name), "file 1")
 		}
-		chosen, link := packages("a b"), []string{"00"}
-		view, failure := w.merged(t, chosen, link)
-		if failure != want {
-			t.Errorf("%d links: got %q, want %q", links, failure, want)
+		chosen, opt := packages("a b"), Options{Link: []string{"00"}}
+		got := w.merged(t, chosen, opt)
+		if b := got.brief(); b.collide != want {
+			t.Errorf("%d links: got %q, want %q", links, b.collide, want)
 		}
-		wantView, wantFailure, ok := w.reference(chosen, link)
-		if !ok || view != wantView || failure != wantFailure {
-			t.Errorf("%d links: the reference has\n%s\n%s\nnot\n%s\n%s", links, wantView, wantFailure, view, failure)
+		if reference, ok := w.reference(chosen, opt); !ok || got != reference {
+			t.Errorf("%d links: the reference has\n%s\nnot\n%s", links, reference, got)
 		}
 	}
 }
@@ -137,7 +117,7 @@ func TestTooLarge(t *testing.T) {
 		}
 		w.put(fmt.Sprintf("%s/30/%s", object(name), name), "file 1")
 	}
-	_, err := w.view(packages("a b"), []string{"."}).Merge(w.same)
+	_, err := w.view(packages("a b"), everything).Merge(w.same)
 	if err == nil || !strings.Contains(err.Error(), "too large at 00/x/") {
 		t.Errorf("got %v", err)
 	}
@@ -151,19 +131,19 @@ func TestTooDeep(t *testing.T) {
 		w.put(object(name).String()+deep+"/"+name, "file 1")
 	}
 	w.put(object("c").String()+deep+"/c", "file 1")
-	_, err := w.view(packages("a b"), []string{"."}).Merge(w.same)
+	_, err := w.view(packages("a b"), everything).Merge(w.same)
 	if err == nil || !strings.Contains(err.Error(), "too deep") || len(err.Error()) > 300 {
 		t.Errorf("got %v", err)
 	}
-	view, err := w.view(packages("c"), []string{"."}).Merge(w.same)
-	if err != nil || len(view) != 1 {
+	view, err := w.view(packages("c"), everything).Merge(w.same)
+	if err != nil || len(view.Entries) != 1 {
 		t.Errorf("one package: got %v, %v", view, err)
 	}
 }
 
 // Entries that rootfs.Check refuses, and such that are not in the store.
 func TestNoteOdd(t *testing.T) {
-	v := New(packages("a"), []string{"."})
+	v := New(packages("a"), everything)
 	base := object("a").String()[1:]
 	for _, p := range []string{"bin/x", "nix", "nix/store", "nix/storex/y", base + "/early/x", base, base + "/f/x", base + "/z", base + "/b", base + "/z"} {
 		e := rootfs.Dir(p, 0o555)
@@ -174,15 +154,18 @@ func TestNoteOdd(t *testing.T) {
 	}
 	v.Note(rootfs.Entry{Path: base + "/f", Mode: 0o444})
 	v.Note(rootfs.Entry{Path: base + "/f/x", Mode: 0o444})
-	got, err := v.Merge(nil)
-	if err != nil || len(got) != 3 || got[0].Path != "b" || got[1].Path != "f" || got[2].Path != "z" {
-		t.Errorf("got %v, %v", got, err)
+	view, err := v.Merge(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := view.Entries; len(got) != 3 || got[0].Path != "b" || got[1].Path != "f" || got[2].Path != "z" {
+		t.Errorf("got %v", got)
 	}
 }
 
 // crowd is a view of two packages with n entries each in one directory.
 func crowd(n int) *View {
-	v := New(packages("a b"), DefaultLink)
+	v := New(packages("a b"), Options{Link: DefaultLink})
 	for _, name := range []string{"a", "b"} {
 		base := object(name).String()[1:]
 		v.Note(rootfs.Dir(base, 0o555))
@@ -196,8 +179,8 @@ func crowd(n int) *View {
 
 func TestCrowd(t *testing.T) {
 	got, err := crowd(20_000).Merge(nil)
-	if err != nil || len(got) != 40_001 {
-		t.Errorf("%d entries, %v", len(got), err)
+	if err != nil || len(got.Entries) != 40_001 {
+		t.Errorf("got %v, %v", got, err)
 	}
 }
 
@@ -212,7 +195,7 @@ func TestMemory(t *testing.T) {
 		return m.HeapAlloc
 	}
 	before := heap()
-	v := New(nil, nil)
+	v := New(nil, Options{})
 	dir := object("a").String()[1:]
 	v.Note(rootfs.Dir(dir, 0o555))
 	for range 10 {
@@ -276,7 +259,7 @@ func FuzzResolve(f *testing.F) {
 		if slices.ContainsFunc([]string{x, y, z, from}, func(s string) bool { return len(s) > rootfs.MaxTarget }) {
 			return
 		}
-		v := w.view(nil, nil)
+		v := w.view(nil, Options{})
 		for _, p := range []string{a + "/x", a + "/d/y", a + "/d/z", object("b").String(), a + "/" + from} {
 			got := v.objects.walk(v.objects.root, p, 0)
 			where := got.lost

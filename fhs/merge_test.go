@@ -1,19 +1,26 @@
 package fhs
 
 import (
-	"strings"
+	"slices"
 	"testing"
 )
 
-// Each case is a world, and what comes of it: the view, or the collisions.
-var mergeTests = []struct {
+// A mergeTest is a world, and what comes of it: the view, or the collisions. What
+// was settled on the way counts where a case says so.
+type mergeTest struct {
 	name     string
 	world    string
 	packages string
 	link     string // default "."
+	exclude  string
+	claims   string // directories have a slash at the end
+	policy   Policy
 	view     string
+	settled  string
 	collide  string
-}{
+}
+
+var mergeTests = []mergeTest{
 	{
 		name: "one package",
 		world: `
@@ -472,19 +479,16 @@ var mergeTests = []struct {
 }
 
 func TestMerge(t *testing.T) {
-	for _, c := range mergeTests {
+	for _, c := range slices.Concat(mergeTests, optionTests) {
 		t.Run(c.name, func(t *testing.T) {
-			w, chosen, link := parse(c.world), packages(c.packages), strings.Fields(c.link)
-			if len(link) == 0 {
-				link = []string{"."}
+			w, chosen, opt := parse(c.world), packages(c.packages), options(c.link, c.exclude, c.claims, c.policy)
+			want := outcome{trim(c.view), trim(c.settled), trim(c.collide)}
+			got := w.merged(t, chosen, opt)
+			if b := got.brief(); b.view != want.view || b.collide != want.collide || want.settled != "" && b != want {
+				t.Errorf("got:\n%s\nwant:\n%s", b, want)
 			}
-			view, failure := w.merged(t, chosen, link)
-			if view != trim(c.view) || failure != trim(c.collide) {
-				t.Errorf("view:\n%s\ncollisions:\n%s\nwant:\n%s\ncollisions:\n%s", view, failure, trim(c.view), trim(c.collide))
-			}
-			view, failure, ok := w.reference(chosen, link)
-			if !ok || view != trim(c.view) || failure != trim(c.collide) {
-				t.Errorf("the reference disagrees: view:\n%s\ncollisions:\n%s", view, failure)
+			if reference, ok := w.reference(chosen, opt); !ok || got != reference {
+				t.Errorf("got:\n%s\nthe reference has:\n%s", got, reference)
 			}
 		})
 	}

@@ -81,7 +81,7 @@ func (w world) leadsToDir(name string) bool {
 // having is a package that has a place of the view.
 type having struct {
 	Package
-	loses bool
+	index int // -1 for one that is propagated, and loses
 }
 
 func (h having) at(rel string) string { return path.Join(h.Path.String(), rel) }
@@ -89,18 +89,89 @@ func (h having) at(rel string) string { return path.Join(h.Path.String(), rel) }
 // reference is the slow merge.
 type reference struct {
 	world
-	link       []string
-	view       map[string]string // targets, "" for a directory
-	collisions []string
-	steps      int
+	Options
+	view                map[string]string // targets, "" for a directory
+	collisions, settled []string
+	steps               int
 }
 
 func (r *reference) linked(rel string) bool {
-	return slices.ContainsFunc(r.link, func(l string) bool { return l == "." || strings.HasPrefix(rel+"/", l+"/") })
+	return slices.ContainsFunc(r.Link, func(l string) bool { return l == "." || strings.HasPrefix(rel+"/", l+"/") })
 }
 
 func (r *reference) above(rel string) bool {
-	return slices.ContainsFunc(r.link, func(l string) bool { return l != rel && strings.HasPrefix(l+"/", rel+"/") })
+	return slices.ContainsFunc(r.Link, func(l string) bool { return l != rel && strings.HasPrefix(l+"/", rel+"/") })
+}
+
+// taken reports whether rel, or what it is in, is claimed by what is no directory.
+func (r *reference) taken(rel string) bool {
+	return slices.ContainsFunc(r.Claims, func(c Claim) bool { return !c.Dir && strings.HasPrefix(rel+"/", c.Path+"/") })
+}
+
+// claimed reports whether something needs rel as a directory.
+func (r *reference) claimed(rel string) bool {
+	return slices.ContainsFunc(r.Claims, func(c Claim) bool {
+		return strings.HasPrefix(c.Path+"/", rel+"/") && (c.Dir || c.Path != rel)
+	})
+}
+
+// excluded reports whether rel, or what it is in, matches a pattern.
+func (r *reference) excluded(rel string) bool {
+	if rel == "." {
+		return false
+	}
+	return r.excluded(path.Dir(rel)) || slices.ContainsFunc(r.Exclude, func(pattern string) bool {
+		ok, _ := path.Match(pattern, rel)
+		return ok
+	})
+}
+
+// shows reports whether a path below rel would be seen through a link to at, and
+// is excluded.
+func (r *reference) shows(rel, at string) bool {
+	deepest := 0
+	for _, pattern := range r.Exclude {
+		deepest = max(deepest, strings.Count(pattern, "/"))
+	}
+	real, _ := r.real(at)
+	if !r.leadsToDir(at) || strings.Count(rel, "/") >= deepest {
+		return false
+	}
+	for _, name := range r.names(real) {
+		if r.steps++; r.steps > tooMuch {
+			return false
+		}
+		if r.excluded(rel+"/"+name) || r.shows(rel+"/"+name, at+"/"+name) {
+			return true
+		}
+	}
+	return false
+}
+
+// clash notes that two packages differ at rel, or who lost it.
+func (r *reference) clash(list *[]string, rel string, first, second having) {
+	a, b := first.at(rel), second.at(rel)
+	realA, okA := r.real(a)
+	realB, okB := r.real(b)
+	if okA == okB && realA == realB && realA != "" || okA && okB && r.world[realA] == r.world[realB] && r.world[realA] != "dir" {
+		return
+	}
+	*list = append(*list, rel+" "+r.side(first, a)+" "+r.side(second, b))
+}
+
+func (r *reference) side(h having, at string) string {
+	real, ok := r.real(at)
+	kind, content, _ := strings.Cut(r.world[real], " ")
+	what := fmt.Sprintf("%s of %d bytes", map[string]string{"file": "file", "exec": "executable"}[kind], len(content))
+	switch {
+	case !ok:
+		what = "dangling link"
+	case kind == "dir":
+		what = "directory"
+	case len(content) == 1:
+		what = strings.TrimSuffix(what, "s")
+	}
+	return sideText(h.Path, h.index, what)
 }
 
 func skipped(rel string) bool {
@@ -120,8 +191,8 @@ func skipped(rel string) bool {
 func (r *reference) order(chosen []Package) (out []having) {
 	done := map[string]bool{}
 	var wave []having
-	for _, p := range chosen {
-		wave = append(wave, having{p, false})
+	for i, p := range chosen {
+		wave = append(wave, having{p, i})
 	}
 	for priority := 1000; len(wave) > 0; {
 		next := map[string]bool{}
@@ -144,7 +215,7 @@ func (r *reference) order(chosen []Package) (out []having) {
 		wave = nil
 		for _, p := range slices.Sorted(maps.Keys(next)) {
 			if q, err := storepath.Parse(p); err == nil {
-				wave = append(wave, having{Package{q, priority}, true})
+				wave = append(wave, having{Package{q, priority}, -1})
 				priority++
 			}
 		}
@@ -158,24 +229,37 @@ const tooMuch = 100_000
 // place decides what the view has at rel, where all of the packages have
 // something, and below it. met are the pairs of directories that met above it.
 func (r *reference) place(rel string, all []having, met []string) {
-	if r.steps++; r.steps > tooMuch || skipped(rel) || !r.linked(rel) && !r.above(rel) {
+	r.steps++
+	if r.steps > tooMuch || skipped(rel) || r.taken(rel) || r.excluded(rel) || !r.linked(rel) && !r.above(rel) {
 		return
 	}
-	if !r.linked(rel) {
+	if !r.linked(rel) || r.claimed(rel) {
 		all = slices.DeleteFunc(slices.Clone(all), func(h having) bool { return !r.leadsToDir(h.at(rel)) })
 		if len(all) == 0 {
 			return
 		}
 	}
-	var in []having // whose directory has become part of the view's own
+	var in, lost []having // whose directory has become part of the view's own; who has not the place
 	link := all[0]
-	if r.above(rel) && r.leadsToDir(link.at(rel)) {
-		in = all[:1:1]
+	opens := func(h having) bool {
+		return r.leadsToDir(h.at(rel)) && (r.above(rel) || r.claimed(rel) || r.shows(rel, h.at(rel)))
 	}
-	collide := func(first, second having) {
-		if !second.loses {
-			r.collisions = append(r.collisions, shorten(fmt.Sprintf("%s %s %s", rel, first.Path, second.Path)))
+	undecided := func(h having) {
+		if h.index < 0 || r.Collisions == First && h.Priority >= link.Priority {
+			lost = append(lost, h)
+		} else {
+			r.clash(&r.collisions, rel, link, h)
 		}
+	}
+	decided := func(second, loser having) {
+		if second.index >= 0 && r.Collisions == Strict {
+			r.clash(&r.collisions, rel, link, second)
+		} else {
+			lost = append(lost, loser)
+		}
+	}
+	if opens(link) {
+		in = all[:1:1]
 	}
 	for _, h := range all[1:] {
 		a, b := link.at(rel), h.at(rel)
@@ -183,25 +267,32 @@ func (r *reference) place(rel string, all []having, met []string) {
 		realB, okB := r.real(b)
 		dirA, dirB := r.leadsToDir(a), r.leadsToDir(b)
 		pair := realA + " " + realB
+		same := okA == okB && realA == realB && realA != ""
 		better := cmp.Compare(link.Priority, h.Priority)
 		switch {
 		case in != nil && dirB:
 			in = append(in, h)
 		case in != nil:
-			collide(in[0], h)
-		case better > 0 && !dirA, okA == okB && realA == realB && realA != "" && isLink(r.world, a) && !isLink(r.world, b):
-			if link = h; dirB && r.above(rel) {
+			undecided(h)
+		case better > 0 && !dirA, same && isLink(r.world, a) && !isLink(r.world, b):
+			if !same {
+				decided(h, link)
+			}
+			if link = h; opens(h) {
 				in = []having{h}
 			}
-		case okA == okB && realA == realB && realA != "":
+		case same:
 		case better < 0 && !dirA:
+			decided(h, h)
 		case dirA && dirB && !slices.Contains(met, pair):
 			in = []having{link, h}
 			met = append(met[:len(met):len(met)], pair)
-		case okA && okB && !dirA && !dirB && r.world[realA] == r.world[realB]:
 		default:
-			collide(link, h)
+			undecided(h)
 		}
+	}
+	for _, h := range lost {
+		r.clash(&r.settled, rel, link, h)
 	}
 	if in == nil {
 		r.view[rel] = link.at(rel)
@@ -235,7 +326,7 @@ func isLink(w world, name string) bool {
 
 // init adds the init of a package.
 func (r *reference) init(chosen []Package) {
-	if !r.linked("sbin/init") {
+	if !r.linked("sbin/init") || r.taken("sbin/init") || r.claimed("sbin/init") || r.excluded("sbin/init") {
 		return
 	}
 	for _, p := range chosen {
@@ -254,7 +345,7 @@ func (r *reference) init(chosen []Package) {
 				return
 			}
 			for _, name := range r.names(dir) {
-				if rel := "sbin/" + name; !skipped(rel) {
+				if rel := "sbin/" + name; !skipped(rel) { // none is excluded or claimed, or sbin were no link
 					r.view[rel] = sbin + "/" + name
 				}
 			}
@@ -268,19 +359,22 @@ func (r *reference) init(chosen []Package) {
 }
 
 // reference returns what merged returns. ok is false if there is no telling.
-func (w world) reference(chosen []Package, link []string) (view, failure string, ok bool) {
-	r := reference{world: w, link: link, view: map[string]string{}}
+func (w world) reference(chosen []Package, opt Options) (out outcome, ok bool) {
+	r := reference{world: w, Options: opt, view: map[string]string{}}
 	r.inside("", r.order(chosen), nil)
 	if r.steps > tooMuch {
-		return "", "", false
+		return outcome{}, false
 	}
-	if len(r.collisions) > 0 {
-		slices.SortStableFunc(r.collisions, func(a, b string) int {
+	text := func(lines []string) string {
+		slices.SortStableFunc(lines, func(a, b string) int {
 			a, _, _ = strings.Cut(a, " ")
 			b, _, _ = strings.Cut(b, " ")
 			return strings.Compare(a, b)
 		})
-		return "", strings.Join(r.collisions, "\n"), true
+		return strings.Join(lines, "\n")
+	}
+	if len(r.collisions) > 0 {
+		return outcome{collide: text(r.collisions)}, true
 	}
 	r.init(chosen)
 	for rel := range r.view {
@@ -292,5 +386,5 @@ func (w world) reference(chosen []Package, link []string) (view, failure string,
 	for _, rel := range slices.Sorted(maps.Keys(r.view)) {
 		lines = append(lines, strings.TrimSuffix(rel+" "+shorten(r.view[rel]), " "))
 	}
-	return strings.Join(lines, "\n"), "", true
+	return outcome{view: strings.Join(lines, "\n"), settled: text(r.settled)}, true
 }

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -100,8 +101,8 @@ func (w world) entries() []rootfs.Entry {
 }
 
 // view notes the world and the lists of what is propagated in it.
-func (w world) view(packages []Package, link []string) *View {
-	v := New(packages, link)
+func (w world) view(packages []Package, opt Options) *View {
+	v := New(packages, opt)
 	for _, e := range w.entries() {
 		v.Note(e)
 	}
@@ -132,38 +133,80 @@ func (w world) same(pairs [][2]string) ([]bool, error) {
 	return out, nil
 }
 
-// merged returns the view in lines "PATH" or "PATH TARGET", or else the lines
-// of the error.
-func (w world) merged(t testing.TB, packages []Package, link []string) (view, failure string) {
-	t.Helper()
-	return merged(t, w.view(packages, link), w.same)
+// outcome is what comes of a merge, in lines: the view, as "PATH" or "PATH
+// TARGET", what was settled and what collides, as "PATH PACKAGE PACKAGE".
+type outcome struct{ view, settled, collide string }
+
+// sideText is a Side as outcomes have it.
+func sideText(path storepath.Path, index int, what string) string {
+	return fmt.Sprintf("%s[%d: %s]", shorten(path.String()), index, what)
 }
 
-func merged(t testing.TB, v *View, same SameFunc) (view, failure string) {
+// brief leaves out indexes, kinds and sizes.
+func (o outcome) brief() outcome {
+	re := regexp.MustCompile(`\[-?\d+: [^]]*\]`)
+	return outcome{o.view, re.ReplaceAllString(o.settled, ""), re.ReplaceAllString(o.collide, "")}
+}
+
+func (o outcome) String() string {
+	return fmt.Sprintf("view:\n%s\nsettled:\n%s\ncollisions:\n%s", o.view, o.settled, o.collide)
+}
+
+// merged returns what comes of the packages.
+func (w world) merged(t testing.TB, packages []Package, opt Options) outcome {
 	t.Helper()
-	entries, err := v.Merge(same)
-	if err != nil {
-		var lines []string
-		c, ok := err.(CollisionError)
-		if !ok {
-			t.Fatal(err)
-		}
-		for _, c := range c {
-			lines = append(lines, shorten(fmt.Sprintf("%s %s %s", c.Path, c.First, c.Second)))
-		}
-		return "", strings.Join(lines, "\n")
+	return merged(t, w.view(packages, opt), w.same)
+}
+
+func merged(t testing.TB, v *View, same SameFunc) (out outcome) {
+	t.Helper()
+	text := func(path string, a, b Side) string {
+		return path + " " + sideText(a.Package, a.Index, a.What()) + " " + sideText(b.Package, b.Index, b.What())
 	}
 	var lines []string
-	for i, e := range entries {
+	m, err := v.Merge(same)
+	if err != nil {
+		c, ok := err.(CollisionError)
+		if !ok || m != nil {
+			t.Fatal(m, err)
+		}
+		for _, c := range c {
+			lines = append(lines, text(c.Path, c.First, c.Second))
+		}
+		return outcome{collide: strings.Join(lines, "\n")}
+	}
+	for i, e := range m.Entries {
 		if err := e.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		if i > 0 && e.Path <= entries[i-1].Path {
-			t.Fatalf("%s comes after %s", e.Path, entries[i-1].Path)
+		if i > 0 && e.Path <= m.Entries[i-1].Path {
+			t.Fatalf("%s comes after %s", e.Path, m.Entries[i-1].Path)
 		}
 		lines = append(lines, strings.TrimSuffix(e.Path+" "+shorten(e.Target), " "))
 	}
-	return strings.Join(lines, "\n"), ""
+	out.view, lines = strings.Join(lines, "\n"), nil
+	for _, s := range m.Settled {
+		lines = append(lines, text(s.Path, s.Winner, s.Loser))
+	}
+	out.settled = strings.Join(lines, "\n")
+	return out
+}
+
+// everything is a view of all that there is.
+var everything = Options{Link: []string{"."}}
+
+// options reads the lists of a case: places to link, patterns, and claims, of
+// which directories have a slash at the end.
+func options(link, exclude, claims string, policy Policy) Options {
+	o := Options{Link: strings.Fields(link), Exclude: strings.Fields(exclude), Collisions: policy, Report: true}
+	if link == "" {
+		o.Link = everything.Link
+	}
+	for f := range strings.FieldsSeq(claims) {
+		name, dir := strings.CutSuffix(f, "/")
+		o.Claims = append(o.Claims, Claim{name, dir})
+	}
+	return o
 }
 
 // packages reads "a b:4 c": names, with priorities other than the default.

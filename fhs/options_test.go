@@ -1,0 +1,3 @@
+package fhs
+
+var optionTests = []mergeTest{}
