@@ -52,6 +52,9 @@ type Info struct {
 
 	// Source says where it was read, as whoever did so names that place.
 	Source string
+	// Pinned says that it was read there when a lock was made, which has kept it:
+	// the hints may be out of date.
+	Pinned bool
 }
 
 // Trust says why [Open] believed a narinfo.
@@ -249,7 +252,7 @@ func sniff(text []byte) error {
 }
 
 // Text returns the file as Nix would write it. [Parse] reads it back equal, but
-// for unknown keys, Trust and Source.
+// for unknown keys, Trust, Source and Pinned.
 func (i *Info) Text() []byte {
 	var b []byte
 	line := func(f int, value string) {

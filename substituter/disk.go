@@ -261,15 +261,27 @@ func (d *Disk) Ensure(ctx context.Context, info *narinfo.Info) error {
 	}
 	// Several paths may share one NAR.
 	if base := info.StorePath.Base(); info.Source != diskSource && !d.isDone(base) {
-		if err := d.writeInfo(info); err != nil {
-			return err
+		if !d.knows(info) {
+			if err := d.writeInfo(info); err != nil {
+				return err
+			}
 		}
 		d.setDone(base)
 	}
 	return nil
 }
 
+// knows reports whether the narinfo that a lock has is here too.
+func (d *Disk) knows(info *narinfo.Info) bool {
+	if !info.Pinned {
+		return false
+	}
+	here := d.local(info.StorePath)
+	return here != nil && equalContent(here, info)
+}
+
 func (d *Disk) ensureNAR(ctx context.Context, info *narinfo.Info) error {
+	why := "it is not in the local cache"
 	if d.has(info) {
 		err := d.verify(ctx, info)
 		if err == nil {
@@ -283,6 +295,10 @@ func (d *Disk) ensureNAR(ctx context.Context, info *narinfo.Info) error {
 		if err := os.Remove(d.nar(info)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+		why = "the copy in the local cache is damaged"
+	}
+	if d.offline() {
+		return &Error{Object: nameOf(info), URL: "file://" + d.nar(info), Kind: NotFound, Err: errors.New(why + ", and --offline forbids to fetch it")}
 	}
 	if info.Source == diskSource {
 		again, err := d.again(ctx, info)
@@ -339,9 +355,6 @@ func (d *Disk) verify(ctx context.Context, info *narinfo.Info) error {
 
 // again asks the caches for an object whose copy here is gone or damaged.
 func (d *Disk) again(ctx context.Context, info *narinfo.Info) (*narinfo.Info, error) {
-	if d.offline() {
-		return nil, &Error{Object: nameOf(info), URL: "file://" + d.nar(info), Kind: NotFound, Err: errors.New("the copy in the local cache is damaged, and --offline forbids to fetch it again")}
-	}
 	again, err := d.Next.Info(ctx, info.StorePath)
 	if err == nil && !equalContent(again, info) {
 		err = &Error{Object: nameOf(info), URL: again.Source, Kind: NotFound,
@@ -378,6 +391,8 @@ func copyBuffer(w io.Writer, r io.Reader) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, buf[:])
 }
 
-// Local reports whether an info came from the directory, so that its NAR need
-// not be fetched.
-func (d *Disk) Local(info *narinfo.Info) bool { return info.Source == diskSource }
+// Local reports whether the NAR of an info is in the directory and need not be
+// fetched.
+func (d *Disk) Local(info *narinfo.Info) bool {
+	return info.Source == diskSource || info.Pinned && d.has(info)
+}

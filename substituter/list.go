@@ -182,18 +182,40 @@ var errOther = errors.New("has other content for this path")
 
 func (l *List) fetchFrom(ctx context.Context, m *member, info *narinfo.Info, get func(*Remote, *narinfo.Info) error) error {
 	if m.String() != info.Source {
-		other, err := l.ask(ctx, m, info.StorePath)
+		other, err := l.askSame(ctx, m, info)
 		if err != nil {
 			return err
 		}
-		if !equalContent(other, info) {
-			return &Error{URL: m.String(), Kind: NotFound, Err: errOther}
-		}
 		info = other
-	} else if err := m.lost(); err != nil {
+	} else if err := m.ready(ctx); err != nil {
 		return err
 	}
 	err := get(m.Remote, info)
+	if k := KindOf(err); info.Pinned && (k == NotFound || k == Integrity) {
+		// What the lock remembers of this cache may be out of date.
+		now, askErr := l.askSame(ctx, m, info)
+		switch {
+		case askErr == nil && !sameFile(now, info):
+			err = get(m.Remote, now)
+		case errors.Is(askErr, errOther) && k == NotFound:
+			err = askErr
+		}
+	}
 	l.note(ctx, m, err)
 	return err
+}
+
+// askSame asks one cache for the narinfo of an object. Another one of the same
+// path does not count.
+func (l *List) askSame(ctx context.Context, m *member, info *narinfo.Info) (*narinfo.Info, error) {
+	other, err := l.ask(ctx, m, info.StorePath)
+	if err == nil && !equalContent(other, info) {
+		return nil, &Error{URL: m.String(), Kind: NotFound, Err: errOther}
+	}
+	return other, err
+}
+
+// sameFile reports whether two narinfos of a cache lead to the same file.
+func sameFile(a, b *narinfo.Info) bool {
+	return a.URL == b.URL && a.Compression == b.Compression && a.FileHash == b.FileHash && a.FileSize == b.FileSize
 }
