@@ -48,6 +48,7 @@ var layers = map[string][]string{
 	// rootfs.Sink alone.
 	"assemble":   {"closure", "substituter", "narinfo", "nar", "fhs", "rootfs", "storepath"},
 	"spec":       {"storepath", "nixhash", "narinfo"},
+	"overlay":    {"spec", "rootfs"},
 	"localstore": {"assemble", "substituter", "narinfo", "nar", "nixhash", "rootfs", "storepath", "image/dir"},
 
 	// 4: the only package that prints or exits.

@@ -61,9 +61,11 @@ func (c *checker) place(p string, isDir bool, at string) {
 	switch at += ".path"; {
 	case p == "/":
 		c.errorf(at, "the root directory is always there")
+	case p == "/nix":
+		c.errorf(at, "%s is a directory that is always there", p)
 	case within(p, "/nix/store"):
 		c.errorf(at, "what is in /nix/store comes from packages")
-	case !isDir && (p == "/nix" || r.Nix.DB && within("/nix/var/nix", p)):
+	case !isDir && r.Nix.DB && within("/nix/var/nix", p):
 		c.errorf(at, "%s is a directory", p)
 	case r.Nix.DB && within(p, "/nix/var/nix"):
 		c.errorf(at, "rootfs.nix.db writes what is in /nix/var/nix")
