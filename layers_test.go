@@ -35,6 +35,7 @@ var layers = map[string][]string{
 	"image/disk":    nil,
 	"image/ext4":    {"rootfs"},
 	"image/tarball": {"rootfs"},
+	"lock":          {"narinfo", "nixhash", "storepath"},
 	"nixdb":         {"rootfs", "narinfo", "storepath", "nixhash"},
 
 	// A server for tests, of narinfos and NARs that are wrong on purpose.
