@@ -22,6 +22,7 @@ var layers = map[string][]string{
 	"rootfs":              nil,
 	"config":              nil,
 	"internal/atomicfile": nil,
+	"internal/compress":   nil,
 	"internal/decompress": {"xz"},
 	"internal/keylock":    nil,
 	"internal/testbed":    nil,
