@@ -6,6 +6,7 @@ import (
 	"debug/elf"
 	"encoding/gob"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -22,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thaw/image/cpio"
+	"thaw/internal/compress"
 	"thaw/internal/testbed"
 	"thaw/nar"
 	"thaw/narinfo"
@@ -50,7 +52,7 @@ func TestMain(m *testing.M) {
 	unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
-// TestKernel has the Linux kernel unpack an archive.
+// TestKernel has the Linux kernel unpack archives, compressed ones too.
 func TestKernel(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED: a boot takes some seconds")
@@ -65,7 +67,7 @@ func TestKernel(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	w := cpio.NewWriter(out)
+	var w *cpio.Writer
 	var want []rootfstest.Node
 	add := func(e rootfs.Entry, content string) {
 		e.Size, e.ModTime = int64(len(content)), time.Unix(1_000_000_000, 0)
@@ -94,14 +96,28 @@ func TestKernel(t *testing.T) {
 	if !static(t, self) {
 		t.Skip("SKIPPED: this test's program is linked dynamically, as under the race detector, and cannot be an init")
 	}
-	add(rootfs.Dir(".", 0o755), "")
-	add(rootfs.Entry{Path: "init", Mode: 0o755}, string(program))
-	add(rootfs.Dir("proc", 0o555), "")
-	add(rootfs.Dir("dev", 0o755), "")
-	add(rootfs.Entry{Path: "dev/console", Mode: fs.ModeDevice | fs.ModeCharDevice | 0o600, Dev: rootfs.Mkdev(5, 1)}, "")
-	trees(add)
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
+	// Three archives behind one another, two of them compressed.
+	for _, compression := range []string{"none", "gzip", "zstd"} {
+		c, err := compress.NewWriter(compression, out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w = cpio.NewWriter(c)
+		switch compression {
+		case "none":
+			add(rootfs.Dir(".", 0o755), "")
+			add(rootfs.Dir("proc", 0o555), "")
+			add(rootfs.Dir("dev", 0o755), "")
+			add(rootfs.Entry{Path: "dev/console", Mode: fs.ModeDevice | fs.ModeCharDevice | 0o600, Dev: rootfs.Mkdev(5, 1)}, "")
+			trees(add)
+		case "gzip":
+			add(rootfs.Entry{Path: "init", Mode: 0o755}, string(program))
+		case "zstd":
+			add(rootfs.Entry{Path: unpacked + "/from zstd", Mode: 0o600}, string(program)+"end")
+		}
+		if err := errors.Join(w.Close(), c.Close()); err != nil {
+			t.Fatal(err)
+		}
 	}
 
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
