@@ -92,6 +92,8 @@ func (r *Root) check() error {
 		return errors.New("has not exactly one of path, name and closure-of")
 	case (r.Name == "") != (r.From == ""), r.Name == "" && r.Output != "":
 		return errors.New("has a name without from, or from or output without a name")
+	case !r.File.IsZero() && r.File.Algo() != nixhash.SHA256, r.File.IsZero() && r.ClosureOf != "":
+		return errors.New("file is not a SHA-256")
 	case r.ClosureOf == "" && len(r.Resolved) != 1:
 		return fmt.Errorf("is resolved to %d store paths instead of one", len(r.Resolved))
 	case !r.Path.IsZero() && r.Resolved[0].Hash() != r.Path.Hash():

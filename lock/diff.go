@@ -25,10 +25,9 @@ func (e *StaleError) Error() string {
 const maxReasons = 3
 
 // Stale returns a [*StaleError] if the lock is not that of a spec with this
-// digest, system and wishes. A wish without Resolved may have led anywhere; one
-// with it, whose answer lies on this machine, must lead to the same.
+// digest, system and wishes. What these led to does not count.
 func (f *File) Stale(spec [32]byte, arch string, wishes []Root) error {
-	reasons := diffRoots(f.Roots, wishes)
+	reasons := diffRoots(f.Roots, wishes, func(*Root, *Root) string { return "" })
 	if f.Arch != arch {
 		reasons = append(reasons, change("arch", f.Arch, arch))
 	}
@@ -46,7 +45,7 @@ func (f *File) Stale(spec [32]byte, arch string, wishes []Root) error {
 
 // Diff lists in what else than hints b differs from a: a line for each.
 func Diff(a, b *File) []string {
-	out := diffRoots(a.Roots, b.Roots)
+	out := diffRoots(a.Roots, b.Roots, moved)
 	if a.Arch != b.Arch {
 		out = append(out, change("arch", a.Arch, b.Arch))
 	}
@@ -71,16 +70,19 @@ func Diff(a, b *File) []string {
 	return out
 }
 
-// diffRoots lists the roots that came, went or lead elsewhere.
-func diffRoots(a, b []Root) (out []string) {
+// diffRoots lists the roots that came, went, or are found in a file that was
+// changed, or else what moved says of them.
+func diffRoots(a, b []Root, moved func(a, b *Root) string) (out []string) {
 	for n := range a {
 		r := &a[n]
 		k := slices.IndexFunc(b, func(s Root) bool { return s.same(r) })
 		switch {
 		case k < 0:
 			out = append(out, r.String()+" is no longer asked for")
-		case b[k].Resolved != nil && !slices.Equal(r.Resolved, b[k].Resolved):
+		case moved(r, &b[k]) != "":
 			out = append(out, moved(r, &b[k]))
+		case r.File != b[k].File:
+			out = append(out, r.String()+": the file was changed")
 		}
 	}
 	for n := range b {
@@ -94,8 +96,11 @@ func diffRoots(a, b []Root) (out []string) {
 	return out
 }
 
-// moved says where a root leads now.
+// moved says where a root leads now, "" for where it did.
 func moved(a, b *Root) string {
+	if slices.Equal(a.Resolved, b.Resolved) {
+		return ""
+	}
 	if len(a.Resolved) == 1 && len(b.Resolved) == 1 {
 		return change(a.String(), a.Resolved[0].String(), b.Resolved[0].String())
 	}
@@ -111,7 +116,7 @@ func moved(a, b *Root) string {
 			added++
 		}
 	}
-	return fmt.Sprintf("%s: of %d store paths %d are gone, %d are new", a, len(a.Resolved), gone, added)
+	return fmt.Sprintf("%s: of %d store paths %d are gone, and %d are new", a, len(a.Resolved), gone, added)
 }
 
 func diffObjects(a, b *Object) (out []string) {

@@ -41,8 +41,8 @@ func fixture(t testing.TB) (roots []Root, infos []*narinfo.Info) {
 	return []Root{
 		{Path: app.StorePath, Resolved: []storepath.Path{app.StorePath}},
 		{Name: "tool", From: "channel:https://channels.example.org/c", Resolved: []storepath.Path{tool.StorePath}, How: "the only tool in https://channels.example.org/c, <git> 1234 & more"},
-		{Name: "lib", Output: "dev", From: "devbox.lock", Resolved: []storepath.Path{lib.StorePath}},
-		{ClosureOf: "lists/store-paths", Resolved: []storepath.Path{local.StorePath, infos[3].StorePath}},
+		{Name: "lib", Output: "dev", From: "devbox.lock", File: nixhash.Sum256([]byte("the file")), Resolved: []storepath.Path{lib.StorePath}},
+		{ClosureOf: "lists/store-paths", File: nixhash.Sum256([]byte("the list")), Resolved: []storepath.Path{local.StorePath, infos[3].StorePath}},
 	}, infos
 }
 

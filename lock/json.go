@@ -29,6 +29,7 @@ type (
 		Output    string   `json:"output,omitempty"`
 		From      string   `json:"from,omitempty"`
 		ClosureOf string   `json:"closure-of,omitempty"`
+		File      string   `json:"file,omitempty"`
 		Resolved  []string `json:"resolved"`
 		How       string   `json:"how,omitempty"`
 	}
@@ -79,19 +80,24 @@ func (f *File) raw() *fileJSON {
 		Roots: make([]rootJSON, len(f.Roots)), Paths: make([]objectJSON, len(f.Paths)),
 	}
 	for n, r := range f.Roots {
-		raw.Roots[n] = rootJSON{r.Path.String(), r.Name, r.Output, r.From, r.ClosureOf, texts(r.Resolved), r.How}
+		raw.Roots[n] = rootJSON{r.Path.String(), r.Name, r.Output, r.From, r.ClosureOf, sri(r.File), texts(r.Resolved), r.How}
 	}
 	for n, o := range f.Paths {
 		h := o.Hints
 		raw.Paths[n] = objectJSON{
 			o.Path.String(), o.NarHash.SRI(), o.NarSize, texts(o.References), o.CA, append([]string{}, o.Sigs...), o.Deriver.String(), o.Exempt,
-			hintsJSON{h.Cache, h.URL, h.Compression, "", h.FileSize},
-		}
-		if !h.FileHash.IsZero() {
-			raw.Paths[n].Hints.FileHash = h.FileHash.SRI()
+			hintsJSON{h.Cache, h.URL, h.Compression, sri(h.FileHash), h.FileSize},
 		}
 	}
 	return raw
+}
+
+// sri returns the text of a hash, "" for none.
+func sri(h nixhash.Hash) string {
+	if h.IsZero() {
+		return ""
+	}
+	return h.SRI()
 }
 
 func texts(paths []storepath.Path) []string {
@@ -160,6 +166,7 @@ func (raw *fileJSON) file(name string) (*File, error) {
 		f.Roots[n] = Root{Name: r.Name, Output: r.Output, From: r.From, ClosureOf: r.ClosureOf, How: r.How}
 		d := decoder{}
 		f.Roots[n].Path = d.path("path", r.Path)
+		f.Roots[n].File = d.hash("file", r.File)
 		f.Roots[n].Resolved = d.paths("resolved", r.Resolved)
 		if d.err != nil {
 			return nil, f.errorAt(fmt.Sprintf("roots[%d]", n), d.err)

@@ -53,6 +53,9 @@ type Root struct {
 	Output    string // with Name; "" stands for what that means without it
 	From      string // with Name: where it is looked up
 	ClosureOf string // the name of a file that lists store paths
+	// File is the SHA-256 of the file that From or ClosureOf names; zero where
+	// From is no file.
+	File nixhash.Hash
 
 	Resolved []storepath.Path // what it led to, in order and by their signed names
 	How      string           // by what evidence; may be ""
@@ -71,7 +74,7 @@ func (r *Root) String() string {
 	return r.Path.String()
 }
 
-// same reports whether two roots are the same wish.
+// same reports whether two roots are the same wish, whatever is in a file.
 func (r *Root) same(s *Root) bool {
 	return r.Path == s.Path && r.Name == s.Name && r.Output == s.Output && r.From == s.From && r.ClosureOf == s.ClosureOf
 }
@@ -144,9 +147,10 @@ func (f *File) object(p storepath.Path) *Object {
 	return &f.Paths[n]
 }
 
-// Root returns what a wish led to, or nil if the lock has no such wish.
+// Root returns what a wish led to, or nil if the lock has no such wish, or the
+// file that answered it was changed.
 func (f *File) Root(wish Root) *Root {
-	n := slices.IndexFunc(f.Roots, func(r Root) bool { return r.same(&wish) })
+	n := slices.IndexFunc(f.Roots, func(r Root) bool { return r.same(&wish) && r.File == wish.File })
 	if n < 0 {
 		return nil
 	}

@@ -121,7 +121,8 @@ func TestEveryEdit(t *testing.T) {
 
 // What is wrong is named, with the file, and with the path or the line.
 func TestBad(t *testing.T) {
-	text := newFile(t).Encode()
+	f := newFile(t)
+	text := f.Encode()
 	lib, app := faultserver.Path("lib-1.0"), faultserver.Path("app-2.0")
 	libHash := nixhash.Sum256(faultserver.NAR([]byte("lib"))).SRI()
 	tests := []struct{ name, old, new, want string }{
@@ -151,9 +152,10 @@ func TestBad(t *testing.T) {
 		{"no cache", `"cache": "` + cacheURL + `"`, `"cache": ""`, `the cache "" is not a URL`},
 		{"cache without a name", `"cache": "` + cacheURL + `"`, `"cache": "the local cache"`, `the cache "the local cache" is not a URL`},
 		{"root elsewhere", `"resolved": [` + "\n        \"" + app.String(), `"resolved": [` + "\n        \"" + lib.String(), "vm.lock.json: roots[0]: " + app.Base() + " is resolved to " + lib.Base()},
-		{"root not there", `"closure-of": "lists/store-paths",` + "\n      \"resolved\": [", `"closure-of": "lists/store-paths", "resolved": [ "` + faultserver.Path("x").String() + `",`,
+		{"root not there", f.Roots[3].File.SRI() + `",` + "\n      \"resolved\": [", f.Roots[3].File.SRI() + `", "resolved": [ "` + faultserver.Path("x").String() + `",`,
 			"vm.lock.json: roots[3]: " + faultserver.Path("x").Base() + " is not in the lock"},
 		{"root of two kinds", `"closure-of": "lists/store-paths"`, `"path": "` + lib.String() + `", "closure-of": "x"`, "vm.lock.json: roots[3]: has not exactly one of path, name and closure-of"},
+		{"list without its digest", `"file": "` + f.Roots[3].File.SRI() + `",`, ``, "vm.lock.json: roots[3]: file is not a SHA-256"},
 		{"name without a place", `"from": "devbox.lock",`, ``, "vm.lock.json: roots[2]: has a name without from"},
 		{"nobody refers to it", `,` + "\n        \"" + content(t, "plain", []byte("plain")).StorePath.String() + `"`, "", ": is in the lock, and nothing refers to it"},
 		{"digest alone", `"arch": "x86_64-linux"`, `"arch": "aarch64-linux"`, "vm.lock.json: was changed after thaw wrote it: its digest is "},

@@ -286,7 +286,7 @@ func TestRealNarinfos(t *testing.T) {
 		infos = append(infos, i)
 		all = append(all, i.StorePath)
 	}
-	f, err := New(specDigest, "", []Root{{ClosureOf: "all", Resolved: all}}, infos)
+	f, err := New(specDigest, "", []Root{{ClosureOf: "all", File: nixhash.Sum256(nil), Resolved: all}}, infos)
 	if err != nil {
 		t.Fatal(err)
 	}
