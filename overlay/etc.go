@@ -53,7 +53,11 @@ func (b *builder) defaults() error {
 	if r.Services.Supervisor == "systemd" && r.MachineID == "" {
 		file("etc/machine-id", "")
 	}
-	b.fallback(rootfs.Link("sbin/init", inits[r.Services.Supervisor]), "")
+	init := map[string]string{
+		"busybox": b.merged("/bin/busybox"), "runit": b.merged("/bin/runit-init"),
+		"s6": "/etc/s6/init", "systemd": b.merged("/lib/systemd/systemd"),
+	}
+	b.fallback(rootfs.Link("sbin/init", init[r.Services.Supervisor]), "")
 	return nil
 }
 
