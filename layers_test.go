@@ -48,7 +48,7 @@ var layers = map[string][]string{
 
 	// 3: what becomes of it. assemble imports no image format: it knows
 	// rootfs.Sink alone.
-	"assemble":   {"closure", "substituter", "narinfo", "nar", "fhs", "rootfs", "storepath"},
+	"assemble":   {"closure", "substituter", "narinfo", "nar", "fhs", "nixdb", "rootfs", "storepath"},
 	"spec":       {"storepath", "nixhash", "narinfo"},
 	"overlay":    {"spec", "rootfs"},
 	"localstore": {"assemble", "substituter", "narinfo", "nar", "nixhash", "rootfs", "storepath", "image/dir"},

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"thaw/fhs"
 	"thaw/internal/testbed"
 	"thaw/narinfo"
 	"thaw/nixhash"
@@ -140,8 +141,19 @@ func TestEvilArchives(t *testing.T) {
 	}
 }
 
+func packages(paths ...storepath.Path) (out []Package) {
+	for _, p := range paths {
+		out = append(out, Package{Path: p, Priority: fhs.DefaultPriority})
+	}
+	return out
+}
+
+func request(link []string, paths ...storepath.Path) Request {
+	return Request{Packages: packages(paths...), View: View{Link: link}, Jobs: 4}
+}
+
 func resolveAndBuild(ctx context.Context, s substituter.Substituter, sink rootfs.Sink, roots ...storepath.Path) error {
-	p, err := Resolve(ctx, s, Request{Roots: roots, Link: []string{"bin", "sbin", "share", "init"}, Jobs: 4})
+	p, err := Resolve(ctx, s.Info, request([]string{"bin", "sbin", "share", "init"}, roots...))
 	if err == nil {
 		_, err = Build(ctx, s, p, sink)
 	}
@@ -154,7 +166,7 @@ func TestBuild(t *testing.T) {
 	lib := c.add(t, "lib", pack(t, ".", "d", "./share", "d", "./share/doc", "doc"))
 	sys := c.add(t, "sys", pack(t, ".", "d", "./bin", "d", "./bin/x", "*run", "./init", "*init", "./kernel", "->"+lib.String()+"/share/doc"), lib)
 	file := c.add(t, "file", pack(t, ".", "text"))
-	p, err := Resolve(t.Context(), c.open(t), Request{Roots: []storepath.Path{sys, file}, Link: []string{"bin", "sbin", "init"}, Jobs: 1})
+	p, err := Resolve(t.Context(), c.open(t).Info, request([]string{"bin", "sbin", "init"}, sys, file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +210,7 @@ func TestBuild(t *testing.T) {
 func TestMountsStay(t *testing.T) {
 	c := newCache(t)
 	p := c.add(t, "p", pack(t, ".", "d", "./dev", "d", "./dev/x", "1", "./etc", "d", "./etc/y", "2", "./tmp", "3"))
-	plan, err := Resolve(t.Context(), c.open(t), Request{Roots: []storepath.Path{p}, Link: []string{"."}, Jobs: 1})
+	plan, err := Resolve(t.Context(), c.open(t).Info, request([]string{"."}, p))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +218,7 @@ func TestMountsStay(t *testing.T) {
 	if _, err := Build(t.Context(), c.open(t), plan, &got); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"drwxr-xr-x 1 dev ", "dtrwxrwxrwx 1 tmp ", "Lrwxrwxrwx 1 etc " + p.String() + "/etc"} {
+	for _, want := range []string{"drwxr-xr-x 1 dev ", "dtrwxrwxrwx 1 tmp ", "drwxr-xr-x 1 etc ", "Lrwxrwxrwx 1 etc/y " + p.String() + "/etc/y"} {
 		if !slices.Contains(got.list(), want) {
 			t.Errorf("%q is missing in\n%s", want, strings.Join(got.list(), "\n"))
 		}
@@ -302,7 +314,7 @@ func TestMergeOfTheTestCaches(t *testing.T) {
 		roots = append(roots, p)
 	}
 	link := []string{"bin", "sbin", "lib", "etc", "share", "init"}
-	p, err := Resolve(t.Context(), s, Request{Roots: roots, Link: link, Jobs: 4})
+	p, err := Resolve(t.Context(), s.Info, request(link, roots...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +336,7 @@ func TestSeed(t *testing.T) {
 	b := c.add(t, "b", pack(t, ".", "2"))
 	id := func(r Request) [16]byte {
 		r.Jobs = 1
-		p, err := Resolve(t.Context(), c.open(t), r)
+		p, err := Resolve(t.Context(), c.open(t).Info, r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -333,14 +345,14 @@ func TestSeed(t *testing.T) {
 		}
 		return p.ID("x")
 	}
-	one := id(Request{Roots: []storepath.Path{a, b}})
-	if one != id(Request{Roots: []storepath.Path{a, b, a}}) {
+	one := id(Request{Packages: packages(a, b)})
+	if one != id(Request{Packages: packages(a, b, a)}) {
 		t.Error("a root given twice changes identifiers")
 	}
-	if one == id(Request{Roots: []storepath.Path{a}}) || one == id(Request{Roots: []storepath.Path{a, b}, Link: []string{"bin"}}) {
+	if one == id(Request{Packages: packages(a)}) || one == id(Request{Packages: packages(a, b), Digest: [32]byte{1}}) {
 		t.Error("other content has the same identifiers")
 	}
-	if id(Request{Roots: []storepath.Path{a}, Seed: "s"}) != id(Request{Roots: []storepath.Path{b}, Seed: "s"}) {
+	if id(Request{Packages: packages(a), Seed: "s"}) != id(Request{Packages: packages(b), Seed: "s"}) {
 		t.Error("a given seed is not all that counts")
 	}
 }

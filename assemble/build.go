@@ -2,9 +2,7 @@ package assemble
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"io/fs"
@@ -13,6 +11,7 @@ import (
 
 	"thaw/fhs"
 	"thaw/narinfo"
+	"thaw/nixdb"
 	"thaw/rootfs"
 	"thaw/storepath"
 	"thaw/substituter"
@@ -24,14 +23,29 @@ var mounts = []rootfs.Entry{
 	rootfs.Dir("dev", 0o755), rootfs.Dir("proc", 0o755), rootfs.Dir("run", 0o755), rootfs.Dir("sys", 0o755), rootfs.Dir("tmp", fs.ModeSticky|0o777),
 }
 
-// usual are the directories that a running system expects, whoever has them.
+// usual are the directories that a running system expects, and writes to: they
+// are never links into the store.
 var usual = []rootfs.Entry{rootfs.Dir("etc", 0o755), rootfs.Dir("root", 0o700), rootfs.Dir("var", 0o755)}
 
-// maxPropagates bounds the file that lists what a package propagates, in bytes.
-const maxPropagates = 1 << 20
+// storeDir is where store objects are.
+const storeDir = "nix/store"
+
+// above are the directories that store objects lie in.
+var above = []string{".", "nix", storeDir}
+
+const (
+	// maxPropagates bounds the file that lists what a package propagates, in bytes.
+	maxPropagates = 1 << 20
+	// maxDerivation bounds a derivation, in bytes. Those of nixpkgs have up to
+	// some hundred KiB.
+	maxDerivation = 16 << 20
+)
 
 // Root is a root file system that was built.
 type Root struct {
+	// Settled are the collisions in the merged view that were decided.
+	Settled []fhs.Settled
+
 	plan *Plan
 	from substituter.Substituter
 	view *fhs.View
@@ -44,19 +58,25 @@ type Root struct {
 // A NAR is verified at its end, so sink gets bytes that may prove wrong: after an
 // error, what it made is worthless.
 func Build(ctx context.Context, s substituter.Substituter, p *Plan, sink rootfs.Sink) (*Root, error) {
+	options := fhs.Options{Link: p.View.Link, Exclude: p.View.Exclude, Collisions: p.View.Collisions, Claims: p.claims(), Report: p.View.Report}
 	b := build{
-		plan: p,
-		sink: rootfs.Check(sink),
-		root: &Root{p, s, fhs.New(p.packages(), fhs.Options{Link: p.Link})},
+		plan:        p,
+		sink:        rootfs.Check(sink),
+		root:        &Root{plan: p, from: s, view: fhs.New(p.shown(), options)},
+		derivations: map[storepath.Path][]byte{},
 	}
-	store := storepath.Dir[1:]
-	for _, dir := range []string{".", "nix", store} {
-		if err := b.add(rootfs.Dir(dir, 0o755)); err != nil {
+	for _, dir := range above {
+		e, ok := p.Over.Get(dir)
+		if !ok {
+			e = rootfs.Dir(dir, 0o755)
+		}
+		e.ModTime = p.Time
+		if err := b.sink.Add(e, nil); err != nil {
 			return nil, err
 		}
 	}
 	for _, info := range p.order() {
-		if err := b.object(ctx, info, store+"/"+info.StorePath.Base()); err != nil {
+		if err := b.object(ctx, info, storeDir+"/"+info.StorePath.Base()); err != nil {
 			return nil, err
 		}
 	}
@@ -67,173 +87,154 @@ func Build(ctx context.Context, s substituter.Substituter, p *Plan, sink rootfs.
 }
 
 type build struct {
-	plan *Plan
-	sink rootfs.Sink
-	root *Root
-}
-
-// add adds an entry without content, at the plan's time.
-func (b *build) add(e rootfs.Entry) error {
-	e.ModTime = b.plan.Time
-	return b.sink.Add(e, nil)
+	plan        *Plan
+	sink        rootfs.Sink
+	root        *Root
+	derivations map[storepath.Path][]byte // for the database
 }
 
 // object adds a store object at path.
 func (b *build) object(ctx context.Context, info *narinfo.Info, path string) error {
-	return ReadObject(ctx, b.root.from, info, func(e rootfs.Entry, data io.Reader) error {
+	derivation := b.plan.Nix.DB && strings.HasSuffix(info.StorePath.Name(), ".drv")
+	return ReadObject(ctx, b.root.from, info, func(e rootfs.Entry, data io.Reader) (err error) {
 		rel := e.Path
 		e.Path = path
 		if rel != "." {
 			e.Path += "/" + rel
 		}
 		b.root.view.Note(e)
-		if rel == fhs.PropagatesFile && data != nil {
-			if e.Size > maxPropagates {
-				return fmt.Errorf("%s of %s has %d bytes, the limit is %d", rel, info.StorePath.Base(), e.Size, maxPropagates)
-			}
-			content, err := io.ReadAll(data)
-			if err != nil {
+		if data != nil && rel == fhs.PropagatesFile {
+			var content []byte
+			if content, data, err = keep(info, e, data, maxPropagates); err != nil {
 				return err
 			}
 			b.root.view.Propagates(info.StorePath, content)
-			data = bytes.NewReader(content)
+		}
+		if data != nil && rel == "." && derivation {
+			var content []byte
+			if content, data, err = keep(info, e, data, maxDerivation); err != nil {
+				return err
+			}
+			b.derivations[info.StorePath] = content
 		}
 		return b.sink.Add(e, data)
 	})
 }
 
-// derived adds the merged view and the directories that are mounted over.
+// keep reads a file of at most limit bytes, and returns it for reading once more.
+func keep(info *narinfo.Info, e rootfs.Entry, data io.Reader, limit int64) ([]byte, io.Reader, error) {
+	if e.Size > limit {
+		return nil, nil, fmt.Errorf("/%s of %s has %d bytes, the limit is %d", e.Path, info.StorePath.Base(), e.Size, limit)
+	}
+	content, err := io.ReadAll(data)
+	return content, bytes.NewReader(content), err
+}
+
+// claims are the places that the merged view leaves to others, in its own paths.
+func (p *Plan) claims() (out []fhs.Claim) {
+	claim := func(path string, dir bool) {
+		if p.into() != "" {
+			var below bool
+			if path, below = strings.CutPrefix(path, p.into()); !below {
+				return
+			}
+		}
+		out = append(out, fhs.Claim{Path: path, Dir: dir})
+	}
+	for _, e := range usual {
+		claim(e.Path, true)
+	}
+	for e := range p.Over.All() {
+		claim(e.Path, e.Mode.IsDir())
+	}
+	for e := range p.Under.All() {
+		if e.Mode.IsDir() { // the others have one, and yield themselves
+			claim(e.Path, true)
+		}
+	}
+	if p.Nix.ClosureInfo != "" {
+		claim(p.Nix.ClosureInfo, true)
+	}
+	return out
+}
+
+// into returns what the paths of the view begin with in the image: nothing, or
+// the directory and a slash.
+func (p *Plan) into() string {
+	if p.View.Into == "" || p.View.Into == "." {
+		return ""
+	}
+	return p.View.Into + "/"
+}
+
+// derived adds all that is no store object: the merged view, the directories that
+// are mounted over, the files of the request and those of Nix.
 func (b *build) derived(ctx context.Context) error {
-	view, err := b.root.view.Merge(func(pairs [][2]string) ([]bool, error) { return b.root.same(ctx, pairs) })
+	p := b.plan
+	merged, err := b.root.view.Merge(func(pairs [][2]string) ([]bool, error) { return b.root.same(ctx, pairs) })
 	if err != nil {
 		return err
 	}
+	b.root.Settled = merged.Settled
 	var tree rootfs.Tree
-	for _, e := range slices.Concat(mounts, usual, slices.DeleteFunc(view.Entries, mountedOver)) {
-		e.ModTime = b.plan.Time
+	like := rootfs.Dir("", 0o755)
+	like.ModTime = p.Time
+	for _, e := range slices.Concat(mounts, usual) {
+		e.ModTime = p.Time
 		tree.Put(e, nil)
 	}
-	return tree.Send(b.sink)
-}
-
-// mountedOver reports whether an entry of the view is at or below one of mounts.
-func mountedOver(e rootfs.Entry) bool {
-	top, _, _ := strings.Cut(e.Path, "/")
-	return slices.ContainsFunc(mounts, func(m rootfs.Entry) bool { return m.Path == top })
-}
-
-// same reports which pairs of files in the store have equal contents. Each
-// object that they are in is read once more.
-func (r *Root) same(ctx context.Context, pairs [][2]string) ([]bool, error) {
-	type file struct {
-		object storepath.Path
-		rel    string // "." for an object that is a file
-	}
-	files := make([][2]file, len(pairs))
-	wanted := map[storepath.Path]map[string]bool{}
-	for i, pair := range pairs {
-		for k, path := range pair {
-			object, rel, err := splitStore(path)
-			if err != nil {
-				return nil, err
-			}
-			files[i][k] = file{object, rel}
-			if wanted[object] == nil {
-				wanted[object] = map[string]bool{}
-			}
-			wanted[object][rel] = true
+	tree.Lay(p.Under)
+	for _, e := range merged.Entries {
+		e.Path, e.ModTime = p.into()+e.Path, p.Time
+		if !mountedOver(e.Path) && !(e.Mode.IsDir() && tree.Has(e.Path)) {
+			tree.Put(e, nil)
 		}
 	}
-	sums := map[file][]byte{}
-	for object, rels := range wanted {
-		err := r.read(ctx, object, func(e rootfs.Entry, data io.Reader) error {
-			if data == nil || !rels[e.Path] {
-				return nil
-			}
-			h := sha256.New()
-			_, err := io.Copy(h, data)
-			sums[file{object, e.Path}] = h.Sum(nil)
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	equal := make([]bool, len(pairs))
-	for i, f := range files {
-		a, b := sums[f[0]], sums[f[1]]
-		if a == nil || b == nil {
-			return nil, fmt.Errorf("%s or %s is not where it was", pairs[i][0], pairs[i][1])
-		}
-		equal[i] = bytes.Equal(a, b)
-	}
-	return equal, nil
-}
-
-func (r *Root) read(ctx context.Context, object storepath.Path, visit func(rootfs.Entry, io.Reader) error) error {
-	info := r.plan.info(object)
-	if info == nil {
-		return fmt.Errorf("%s is not in the closure", object)
-	}
-	return ReadObject(ctx, r.from, info, visit)
-}
-
-// splitStore splits /nix/store/HASH-NAME/REL.
-func splitStore(path string) (object storepath.Path, rel string, err error) {
-	base, rel, _ := strings.Cut(strings.TrimPrefix(path, storepath.Dir+"/"), "/")
-	object, err = storepath.ParseBase(base)
-	return object, cmp.Or(rel, "."), err
-}
-
-// BootFile is a file that a machine needs before it has the root file system.
-type BootFile struct {
-	root   *Root
-	object storepath.Path
-	rel    string
-}
-
-// String returns the file's path in the store.
-func (f *BootFile) String() string { return f.object.String() + "/" + f.rel }
-
-// Kernel finds the kernel of the requested paths: kernel, as in the top level of
-// a NixOS system, else bzImage, Image or vmlinux.
-func (r *Root) Kernel() (*BootFile, error) {
-	return r.bootFile("kernel", "kernel", "bzImage", "Image", "vmlinux")
-}
-
-// Initrd finds the initrd of the requested paths: initrd, as in the top level of
-// a NixOS system.
-func (r *Root) Initrd() (*BootFile, error) { return r.bootFile("initrd", "initrd") }
-
-// NoBootFileError says that no requested path has such a file.
-type NoBootFileError struct {
-	What  string
-	Names []string // what was looked for
-}
-
-func (e *NoBootFileError) Error() string {
-	return fmt.Sprintf("no requested path has a %s (looked for %s)", e.What, strings.Join(e.Names, ", "))
-}
-
-func (r *Root) bootFile(what string, names ...string) (*BootFile, error) {
-	for _, name := range names {
-		for _, p := range r.plan.Roots {
-			if object, rel, mode, ok := r.view.Resolve(p.String() + "/" + name); ok && mode.IsRegular() {
-				return &BootFile{r, object, rel}, nil
-			}
-		}
-	}
-	return nil, &NoBootFileError{what, names}
-}
-
-// Copy writes the content, verified once more, to w. Where it returns an error,
-// what was written is worthless.
-func (f *BootFile) Copy(ctx context.Context, w io.Writer) error {
-	return f.root.read(ctx, f.object, func(e rootfs.Entry, data io.Reader) error {
-		if e.Path != f.rel || data == nil {
-			return nil
-		}
-		_, err := io.Copy(w, data)
+	if err := b.nix(&tree); err != nil {
 		return err
-	})
+	}
+	tree.Lay(p.Over)
+	for e := range tree.All() {
+		tree.Dirs(e.Path, like)
+	}
+	return tree.Send(below{b.sink})
+}
+
+// below is a sink that has the directories above the store objects.
+type below struct{ rootfs.Sink }
+
+func (b below) Add(e rootfs.Entry, data io.Reader) error {
+	if slices.Contains(above, e.Path) {
+		return nil
+	}
+	return b.Sink.Add(e, data)
+}
+
+// nix adds what a Nix in the image is told.
+func (b *build) nix(tree *rootfs.Tree) error {
+	p := b.plan
+	if p.Nix.DB {
+		store := nixdb.Store{Infos: p.Infos, Epoch: p.Time.Unix(), Derivations: b.derivations, Profiles: p.Nix.Profiles, Roots: p.Nix.Roots}
+		if err := store.Put(tree); err != nil {
+			return err
+		}
+	}
+	if p.Nix.ClosureInfo == "" {
+		return nil
+	}
+	for name, content := range map[string][]byte{
+		"store-paths":    nixdb.StorePaths(p.Infos),
+		"registration":   nixdb.Registration(p.Infos),
+		"total-nar-size": nixdb.TotalNarSize(p.Infos),
+	} {
+		e := rootfs.Entry{Path: p.Nix.ClosureInfo + "/" + name, Mode: 0o644, ModTime: p.Time}
+		tree.Put(e, content)
+	}
+	return nil
+}
+
+// mountedOver reports whether a path is at or below one of mounts.
+func mountedOver(path string) bool {
+	top, _, _ := strings.Cut(path, "/")
+	return slices.ContainsFunc(mounts, func(m rootfs.Entry) bool { return m.Path == top })
 }

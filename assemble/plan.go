@@ -17,63 +17,133 @@ import (
 	"thaw/closure"
 	"thaw/fhs"
 	"thaw/narinfo"
+	"thaw/nixdb"
+	"thaw/rootfs"
 	"thaw/storepath"
-	"thaw/substituter"
 )
 
 // Request says what goes into an image.
 type Request struct {
-	Roots []storepath.Path // in the order in which they were asked for
-	Link  []string         // places of the merged view; see [fhs.New]
-	Seed  string           // replaces the content as the seed of all identifiers, if not ""
-	Jobs  int              // lookups at a time; at least 1
+	Packages []Package // in the order in which they were asked for
+	Forbid   []string  // patterns of names that no path of the closure may have; see [path.Match]
+	View     View
+	Over     *rootfs.Tree // what wins over the view; nil for nothing
+	Under    *rootfs.Tree // what is there unless the view or Over has something else, with all parents; nil for nothing
+	Nix      Nix
+	Digest   [32]byte // of all else that determines the image, such as a spec
+	Seed     string   // replaces the content as the seed of all identifiers, if not ""
+	Epoch    int64    // modification time of what is no store object, in seconds since 1970; 0 means 1
+	Jobs     int      // lookups at a time; at least 1
+}
+
+// Package is a store path that was asked for.
+type Package struct {
+	Path     storepath.Path
+	Priority int  // in the view; lower wins
+	Hidden   bool // it is not in the view
+}
+
+// View is what the merged view shows.
+type View struct {
+	Into       string // the directory that it is in, a valid path; "." or "" for the root
+	Link       []string
+	Exclude    []string
+	Collisions fhs.Policy
+	Report     bool // whether a build tells what collisions were settled
+}
+
+// Nix is what a Nix in the image is told.
+type Nix struct {
+	DB          bool         // whether it has a database; profiles and roots need it
+	Profiles    []nixdb.Root // of paths in the closure
+	Roots       []nixdb.Root // of paths in the closure
+	ClosureInfo string       // the directory for the files of closureInfo, a valid path; "" for none
 }
 
 // Plan is what a build will do, down to each store path and its hash.
 type Plan struct {
-	Roots []storepath.Path // as signed, each once
-	Infos []*narinfo.Info  // the closure, sorted by path
-	Link  []string
-	Seed  [32]byte
-	Time  time.Time // of everything that is not a store object
+	Packages []Package       // with the paths as signed, each once
+	Infos    []*narinfo.Info // the closure, sorted by path
+	View     View
+	Over     *rootfs.Tree
+	Under    *rootfs.Tree
+	Nix      Nix
+	Seed     [32]byte
+	Time     time.Time // of everything that is not a store object
 }
 
-// Resolve makes the plan of a request. It asks for narinfos only.
-func Resolve(ctx context.Context, s substituter.Substituter, r Request) (*Plan, error) {
-	infos, err := closure.Walk(ctx, r.Jobs, r.Roots, s.Info)
+// Resolve makes the plan of a request. It asks for narinfos only. Paths that are
+// forbidden are a [ForbiddenError].
+func Resolve(ctx context.Context, lookup closure.Lookup, r Request) (*Plan, error) {
+	roots := make([]storepath.Path, len(r.Packages))
+	for i, p := range r.Packages {
+		roots[i] = p.Path
+	}
+	infos, err := closure.Walk(ctx, r.Jobs, roots, lookup)
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{Infos: infos, Link: r.Link, Time: time.Unix(1, 0).UTC()}
-	byHash := make(map[string]storepath.Path, len(infos))
-	for _, info := range infos {
-		byHash[info.StorePath.Hash()] = info.StorePath
+	p := &Plan{Infos: infos, View: r.View, Over: &rootfs.Tree{}, Under: &rootfs.Tree{}, Nix: r.Nix, Time: time.Unix(max(r.Epoch, 1), 0).UTC()}
+	if r.Over != nil {
+		p.Over = r.Over
 	}
-	for _, root := range r.Roots {
-		if signed := byHash[root.Hash()]; !slices.Contains(p.Roots, signed) {
-			p.Roots = append(p.Roots, signed)
-		}
+	if r.Under != nil {
+		p.Under = r.Under
 	}
-	p.Seed = p.contentSeed()
+	p.choose(r.Packages)
+	if err := p.allowed(r.Forbid); err != nil {
+		return nil, err
+	}
+	if err := p.knows(r.Nix); err != nil {
+		return nil, err
+	}
+	p.Seed = p.contentSeed(r.Digest)
 	if r.Seed != "" {
 		p.Seed = sha256.Sum256([]byte("thaw seed 1\n" + r.Seed))
 	}
 	return p, nil
 }
 
+// choose notes the packages by their signed names. One that comes twice counts
+// where it comes first, unless it is hidden there and not later.
+func (p *Plan) choose(packages []Package) {
+	byHash := make(map[string]storepath.Path, len(p.Infos))
+	for _, info := range p.Infos {
+		byHash[info.StorePath.Hash()] = info.StorePath
+	}
+	at := make(map[storepath.Path]int, len(packages))
+	for _, hidden := range []bool{false, true} {
+		for _, q := range packages {
+			q.Path = byHash[q.Path.Hash()]
+			if _, ok := at[q.Path]; q.Hidden == hidden && !ok {
+				at[q.Path] = len(p.Packages)
+				p.Packages = append(p.Packages, q)
+			}
+		}
+	}
+}
+
+// knows holds that what has a name in the image's Nix is in the image.
+func (p *Plan) knows(n Nix) error {
+	for _, r := range slices.Concat(n.Profiles, n.Roots) {
+		if p.Info(r.Path) == nil {
+			return fmt.Errorf("%s is to be a profile or root of the garbage collector (%s), and is not in the closure: add it to the packages", r.Path, r.Name)
+		}
+	}
+	return nil
+}
+
 // contentSeed is a hash of what determines the content of the image.
-func (p *Plan) contentSeed() [32]byte {
+func (p *Plan) contentSeed(digest [32]byte) [32]byte {
 	h := sha256.New()
-	fmt.Fprintf(h, "thaw plan 1\n")
+	fmt.Fprintf(h, "thaw plan 2\n")
 	for _, i := range p.Infos {
 		fmt.Fprintf(h, "%s %s\n", i.StorePath.Base(), i.NarHash.Base16())
 	}
-	for _, r := range p.Roots {
-		fmt.Fprintf(h, "root %s\n", r.Base())
+	for _, r := range p.Packages {
+		fmt.Fprintf(h, "package %s %d %t\n", r.Path.Base(), r.Priority, r.Hidden)
 	}
-	for _, l := range p.Link {
-		fmt.Fprintf(h, "link %q\n", l)
-	}
+	h.Write(digest[:])
 	return [32]byte(h.Sum(nil))
 }
 
@@ -88,6 +158,15 @@ func (p *Plan) ID(name string) [16]byte {
 	return id
 }
 
+// Roots returns the paths of the packages.
+func (p *Plan) Roots() []storepath.Path {
+	out := make([]storepath.Path, len(p.Packages))
+	for i, q := range p.Packages {
+		out[i] = q.Path
+	}
+	return out
+}
+
 // NarSize returns the bytes of all NARs of the closure.
 func (p *Plan) NarSize() (bytes int64) {
 	for _, i := range p.Infos {
@@ -96,22 +175,25 @@ func (p *Plan) NarSize() (bytes int64) {
 	return bytes
 }
 
-// order returns the closure in the order of the image: the roots, then the rest.
+// order returns the closure in the order of the image: the packages, then the
+// rest.
 func (p *Plan) order() []*narinfo.Info {
 	out := make([]*narinfo.Info, 0, len(p.Infos))
-	for _, r := range p.Roots {
-		out = append(out, p.info(r))
+	first := make(map[storepath.Path]bool, len(p.Packages))
+	for _, q := range p.Packages {
+		out = append(out, p.Info(q.Path))
+		first[q.Path] = true
 	}
 	for _, i := range p.Infos {
-		if !slices.Contains(p.Roots, i.StorePath) {
+		if !first[i.StorePath] {
 			out = append(out, i)
 		}
 	}
 	return out
 }
 
-// info returns the narinfo of a path of the closure, nil for another one.
-func (p *Plan) info(path storepath.Path) *narinfo.Info {
+// Info returns the narinfo of a path of the closure, nil for another one.
+func (p *Plan) Info(path storepath.Path) *narinfo.Info {
 	i, ok := slices.BinarySearchFunc(p.Infos, path, func(i *narinfo.Info, path storepath.Path) int { return i.StorePath.Compare(path) })
 	if !ok {
 		return nil
@@ -119,11 +201,12 @@ func (p *Plan) info(path storepath.Path) *narinfo.Info {
 	return p.Infos[i]
 }
 
-// packages are the roots as the merged view takes them.
-func (p *Plan) packages() []fhs.Package {
-	out := make([]fhs.Package, len(p.Roots))
-	for i, r := range p.Roots {
-		out[i] = fhs.Package{Path: r, Priority: fhs.DefaultPriority}
+// shown are the packages as the merged view takes them.
+func (p *Plan) shown() (out []fhs.Package) {
+	for _, q := range p.Packages {
+		if !q.Hidden {
+			out = append(out, fhs.Package{Path: q.Path, Priority: q.Priority})
+		}
 	}
 	return out
 }

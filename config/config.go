@@ -36,6 +36,10 @@ type Cache struct {
 	AuthFile, AuthEnv string
 	// PEM files of a client certificate and of its key, which may be one.
 	Cert, CertKey string
+
+	Netrc    string   // file of passwords for this cache alone, "" for the common one
+	Priority int      // lower is asked first; 0 for what the URL or the cache says
+	Trust    []string // names of the keys that count for it; none for all
 }
 
 // Setting is one effective setting, for people.

@@ -64,7 +64,10 @@ func YAML(name string, text []byte) (Layer, error) {
 		case c.ClientCertificate.Cert == "" && c.ClientCertificate.Key != "":
 			return l, fmt.Errorf("%s: the client-certificate of %s has a key and no cert", name, Redacted(c.URL))
 		}
-		l.Caches = append(l.Caches, Cache{c.URL, path(c.Authorization.File), c.Authorization.Env, path(c.ClientCertificate.Cert), path(c.ClientCertificate.Key)})
+		l.Caches = append(l.Caches, Cache{
+			URL: c.URL, AuthFile: path(c.Authorization.File), AuthEnv: c.Authorization.Env,
+			Cert: path(c.ClientCertificate.Cert), CertKey: path(c.ClientCertificate.Key),
+		})
 	}
 	for _, span := range []struct {
 		text string

@@ -13,9 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"thaw/assemble"
-	"thaw/fhs"
 	"thaw/internal/atomicfile"
 	"thaw/rootfs"
+	"thaw/spec"
 )
 
 // buildOptions are those of the build verb.
@@ -35,51 +35,53 @@ type buildOptions struct {
 func (a *app) build() *cobra.Command {
 	var o buildOptions
 	cmd := &cobra.Command{
-		Use:   "build PATH… -o FILE",
-		Short: "Make an image of store paths and all they refer to",
+		Use:   "build PATH…|SPEC -o FILE",
+		Short: "Make an image of store paths, or of a spec",
 		Long: `Make an image that holds the given store paths and all they refer to, under
 /nix/store, and a merged view of the given paths as links: /bin, /lib, /share and
 so on. --link chooses the places of the view. Where a path has an init and
 no other /sbin/init is there, it becomes that.
 
+A SPEC is a YAML or JSON file (- for standard input) that says all this and more:
+accounts, files, services, several outputs; docs/spec.md lists its keys, and thaw
+init writes one to begin with. The options that describe the image are for store
+paths; a spec says these things itself. If it has several outputs, -o is a
+directory, and they are called by their names in it.
+
 Formats: disk is a GPT disk with one ext4 partition, ext4 that file system alone,
-tar an archive (FILE may be - for standard output), dir a new directory. Without
---format, a name that ends in .ext4 or .tar chooses that, any other a disk.
+tar and cpio are archives, also tar.gz, tar.zst, cpio.gz and cpio.zst (FILE may be
+- for standard output), dir a new directory. Without --format the ending of FILE
+chooses; any other than .ext4 and those of archives makes a disk.
 
 --size is the file system's for ext4 and the whole disk's for disk: fit for the
-smallest, fit+256M to leave that much free, or a fixed one such as 2G.
+smallest, fit+256M or fit+10% to leave that much free, or a fixed one such as 2G.
 
 The same paths and options give the same bytes. The result line has the file, its
 size in bytes and its SHA-256; for dir, the bytes and the SHA-256 of its manifest,
 a line for each entry.`,
 		Example: `  thaw build --cache testdata/example --trusted-key testdata/example/key.pub -o hello.img \
       /nix/store/iv6mnmnw8z16ca4yawz70zfapazdfyvq-hello-static-1.0
-  thaw build /nix/store/…-nixos-system -o vm.img --size fit+512M --label nixos \
-      --kernel-out vm.kernel --initrd-out vm.initrd`,
+  thaw build vm.yaml -o vm.img --kernel-out vm.kernel --initrd-out vm.initrd`,
 		GroupID: "make",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			paths, err := storePaths(args, "build")
+			t, err := a.target(cmd, args)
 			if err != nil {
 				return err
 			}
-			out, err := o.check(a.stdout)
+			outs, err := o.apply(cmd, t, a.stdout)
 			if err != nil {
 				return err
 			}
-			link, err := linkPlaces(o.link)
-			if err != nil {
+			if err := ready(outs, o.kernelOut, o.initrdOut); err != nil {
 				return err
 			}
-			if err := out.ready(o.kernelOut, o.initrdOut); err != nil {
-				return err
-			}
-			w, err := a.resolve(cmd.Context(), paths, assemble.Request{Link: link, Seed: o.seed})
+			w, err := a.resolveAndFetch(cmd.Context(), t)
 			if err != nil {
 				return err
 			}
 			defer w.close()
 			start := time.Now()
-			r, err := w.build(cmd.Context(), &o, out, a.stdout)
+			r, err := w.build(cmd.Context(), &o, outs, a.stdout)
 			if err != nil {
 				return err
 			}
@@ -88,94 +90,155 @@ a line for each entry.`,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&o.output, "output", "o", "", "the `FILE` to write, or the directory to make")
-	f.StringVar(&o.format, "format", "", "the `FORMAT`: disk, ext4, tar or dir")
-	f.StringVar(&o.size, "size", "fit", "`SIZE`, fit or fit+SIZE; K, M and G are powers of 1024")
+	f.StringVar(&o.format, "format", "", "the `FORMAT`: disk, ext4, tar, cpio (also with .gz or .zst) or dir")
+	f.StringVar(&o.size, "size", "", "`SIZE`, fit, fit+SIZE or fit+N%; K, M and G are powers of 1024 (default fit)")
 	f.StringVar(&o.label, "label", "", "`TEXT`: label of the file system, and name of the partition (default nixos)")
 	f.StringVar(&o.uuid, "uuid", "", "`UUID` of the file system (default derived from the content)")
 	f.StringVar(&o.seed, "seed", "", "derive all UUIDs from this `TEXT` instead of the content")
-	f.StringArrayVar(&o.link, "link", nil, "a `DIR` of the merged view, / for all, none for none; may be repeated (default /"+strings.Join(fhs.DefaultLink, " /")+")")
-	f.StringVar(&o.kernelOut, "kernel-out", "", "also copy the kernel of a path to this `FILE`")
-	f.StringVar(&o.initrdOut, "initrd-out", "", "also copy the initrd of a path to this `FILE`")
+	f.StringArrayVar(&o.link, "link", nil, "a `DIR` of the merged view, / for all, none for none; may be repeated (default "+strings.Join(spec.New().Rootfs.Merge.Link, " ")+")")
+	f.StringVar(&o.kernelOut, "kernel-out", "", "also copy the kernel to this `FILE`")
+	f.StringVar(&o.initrdOut, "initrd-out", "", "also copy the initrd to this `FILE`")
 	f.BoolVar(&o.json, "json", false, "print the result as one JSON object")
 	return cmd
 }
 
-// linkPlaces turns the values of --link into paths of the view.
-func linkPlaces(values []string) ([]string, error) {
-	if len(values) == 0 {
-		return fhs.DefaultLink, nil
+// apply writes the options into the spec of store paths, and returns the outputs
+// of the spec with the files that they become.
+func (o *buildOptions) apply(cmd *cobra.Command, t *target, stdout *results) ([]*output, error) {
+	s := t.spec
+	if !t.paths() {
+		for _, name := range []string{"seed", "link"} {
+			if cmd.Flags().Changed(name) {
+				return nil, usage("write it into "+t.file, "--%s is for store paths; a spec says it itself", name)
+			}
+		}
 	}
-	var out []string
+	if o.seed != "" {
+		s.Seed = o.seed
+	}
+	if len(o.link) > 0 {
+		var err error
+		if s.Rootfs.Merge.Link, err = linkPlaces(o.link); err != nil {
+			return nil, err
+		}
+	}
+	if o.output == "" {
+		return nil, usage("for example -o image.img", "build needs -o FILE")
+	}
+	if len(s.Outputs) == 0 {
+		out, err := o.described()
+		if err != nil {
+			return nil, err
+		}
+		s.Outputs = []spec.Output{out}
+	} else if i := slices.IndexFunc([]string{"format", "size", "label", "uuid"}, cmd.Flags().Changed); i >= 0 {
+		return nil, usage("write it into "+t.file, "--%s is for store paths; the outputs of the spec say it", []string{"format", "size", "label", "uuid"}[i])
+	}
+	if err := s.Normalise(); err != nil {
+		return nil, usage("", "%v", err)
+	}
+	return o.files(s, stdout)
+}
+
+// linkPlaces turns the values of --link into places of the spec.
+func linkPlaces(values []string) ([]string, error) {
+	out := []string{}
 	for _, v := range values {
 		if v == "" || v == "none" && len(values) > 1 {
 			return nil, usage("give a directory of the image, such as /bin, or none alone", "--link %q makes no sense here", v)
 		}
-		if v == "none" && len(values) == 1 {
-			return nil, nil
+		if v == "none" {
+			return out, nil
 		}
-		p := strings.TrimPrefix(path.Clean("/"+v), "/")
-		if p == "" {
-			p = "."
-		}
-		if !rootfs.ValidPath(p) || p == "nix" || strings.HasPrefix(p, "nix/") {
+		p := path.Clean("/" + v)
+		if p != "/" && !rootfs.ValidPath(p[1:]) || p == "/nix" || strings.HasPrefix(p, "/nix/") {
 			return nil, usage("give a directory of the image, such as /bin", "--link %s cannot be part of the view", v)
 		}
 		if !slices.Contains(out, p) {
 			out = append(out, p)
 		}
 	}
-	slices.Sort(out)
 	return out, nil
 }
 
-// build writes the image and the boot files beside it. None appears before all
-// are whole.
-func (w *work) build(ctx context.Context, o *buildOptions, out *output, stdout io.Writer) (*result, error) {
-	img, err := out.create(w.plan, stdout)
-	if err != nil {
-		return nil, err
+// build writes the outputs and the boot files beside them. None appears before
+// all are whole.
+func (w *work) build(ctx context.Context, o *buildOptions, outs []*output, stdout io.Writer) ([]*result, error) {
+	var (
+		rs     []*result
+		root   *assemble.Root
+		whole  []func() error
+		settle = func(*assemble.Root) {}
+	)
+	if w.target.spec.Rootfs.Merge.Report {
+		settle = w.report
 	}
-	defer img.abort()
-	var root *assemble.Root
-	err = w.while(func(ctx context.Context) (err error) {
-		root, err = assemble.Build(ctx, w.src, w.plan, img.sink)
-		return err
+	err := w.while(func(ctx context.Context) error {
+		for _, out := range outs {
+			img, err := out.create(w.plan, stdout)
+			if err != nil {
+				return err
+			}
+			defer img.abort()
+			if root, err = assemble.Build(ctx, w.src, w.plan, img.sink); err != nil {
+				return err
+			}
+			settle(root)
+			settle = func(*assemble.Root) {}
+			r, err := img.finish(ctx)
+			if err != nil {
+				return err
+			}
+			if err := out.within(r.Size); err != nil {
+				return err
+			}
+			rs = append(rs, r)
+			whole = append(whole, img.commit)
+		}
+		for _, b := range []struct {
+			file string
+			find func() (*assemble.BootFile, error)
+		}{{o.kernelOut, w.kernel(root)}, {o.initrdOut, w.initrd(root)}} {
+			if b.file == "" {
+				continue
+			}
+			f, err := copyBootFile(ctx, b.file, b.find)
+			if err != nil {
+				return err
+			}
+			defer f.Abort()
+			whole = append(whole, f.Commit)
+		}
+		for _, commit := range whole {
+			if err := commit(); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
-	if err != nil {
-		return nil, err
+	return rs, err
+}
+
+// report lists the collisions that were settled.
+func (w *work) report(root *assemble.Root) {
+	for _, s := range root.Settled {
+		w.ui.step("merging", "%s", s)
 	}
-	var beside []*atomicfile.File
-	defer func() {
-		for _, f := range beside {
-			f.Abort()
-		}
-	}()
-	for _, b := range []struct {
-		file string
-		find func() (*assemble.BootFile, error)
-	}{{o.kernelOut, root.Kernel}, {o.initrdOut, root.Initrd}} {
-		if b.file == "" {
-			continue
-		}
-		f, err := copyBootFile(ctx, b.file, b.find)
-		if err != nil {
-			return nil, err
-		}
-		beside = append(beside, f)
+}
+
+// kernel returns how the kernel is found: as the spec says, or among the packages.
+func (w *work) kernel(root *assemble.Root) func() (*assemble.BootFile, error) {
+	if b := w.target.spec.Boot; b != nil && strings.HasPrefix(b.Kernel, "/") {
+		return func() (*assemble.BootFile, error) { return root.File("kernel", b.Kernel) }
 	}
-	r, err := img.finish(ctx)
-	if err != nil {
-		return nil, err
+	return root.Kernel
+}
+
+func (w *work) initrd(root *assemble.Root) func() (*assemble.BootFile, error) {
+	if b := w.target.spec.Boot; b != nil && strings.HasPrefix(b.Initrd, "/") {
+		return func() (*assemble.BootFile, error) { return root.File("initrd", b.Initrd) }
 	}
-	if err := img.commit(); err != nil {
-		return nil, err
-	}
-	for _, f := range beside {
-		if err := f.Commit(); err != nil {
-			return nil, err
-		}
-	}
-	return r, nil
+	return root.Initrd
 }
 
 func copyBootFile(ctx context.Context, file string, find func() (*assemble.BootFile, error)) (*atomicfile.File, error) {
@@ -206,29 +269,40 @@ type result struct {
 	Format string `json:"format"`
 }
 
-func (a *app) built(w *work, o *buildOptions, r *result, took time.Duration) error {
+func (a *app) built(w *work, o *buildOptions, rs []*result, took time.Duration) error {
 	objects, received, byCache, warnings := w.ui.totals()
 	if len(w.toFetch) > 0 {
 		w.ui.step("fetching", "%s, %s", count(objects, "path"), inBytes(received))
 	}
-	w.ui.step("writing", "%s, %s", r.Format, inBytes(r.Size))
 	var out io.Writer = a.stdout
-	if r.Path == "-" {
-		out = a.stderr
+	for _, r := range rs {
+		w.ui.step("writing", "%s, %s", r.Format, inBytes(r.Size))
+		if r.Path == "-" {
+			out = a.stderr
+		}
 	}
 	if !o.json {
-		_, err := fmt.Fprintf(out, "%s\t%d\t%s\n", r.Path, r.Size, r.Digest)
-		return err
+		for _, r := range rs {
+			if _, err := fmt.Fprintf(out, "%s\t%d\t%s\n", r.Path, r.Size, r.Digest); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var only *result // its fields stand beside the rest
+	if len(rs) == 1 {
+		only = rs[0]
 	}
 	degraded := w.src.list.Degraded()
 	return json.NewEncoder(out).Encode(struct {
 		*result
+		Outputs  []*result          `json:"outputs"`
 		Closure  closureTotals      `json:"closure"`
 		Fetched  int                `json:"fetched"`
 		Received map[string]int64   `json:"received"`
 		Degraded []string           `json:"degraded"`
 		Warnings []string           `json:"warnings"`
 		Seconds  map[string]float64 `json:"seconds"`
-	}{r, closureTotals{len(w.plan.Infos), w.plan.NarSize()}, objects, byCache, append([]string{}, degraded...), warnings,
+	}{only, rs, closureTotals{len(w.plan.Infos), w.plan.NarSize()}, objects, byCache, append([]string{}, degraded...), warnings,
 		map[string]float64{"resolve": w.resolved.Seconds(), "build": took.Seconds()}})
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"thaw/config"
+	"thaw/spec"
 	"thaw/storepath"
 	"thaw/substituter"
 )
@@ -113,9 +114,11 @@ go first. What other runs are fetching stays.`,
 				return usage("for example --max-size 10G or --max-age 30d", "which objects? Give a bound")
 			}
 			if maxSize != "" {
-				if b.Size, err = parseBytes(maxSize); err != nil {
-					return usage("write 500M or 10G; K, M, G and T are powers of 1024", "--max-size %s is not a size", maxSize)
+				size, err := spec.ParseSize(maxSize)
+				if err != nil || size.Kind != spec.Fixed {
+					return usage("write 500M or 10G; B, K, M, G and T are powers of 1024", "--max-size %s is not a size", maxSize)
 				}
+				b.Size = size.Bytes
 			}
 			if maxAge != "" {
 				if b.Age, err = parseAge(maxAge); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -84,11 +85,20 @@ func (g *global) remotes(ev *substituter.Events) (list *substituter.List, keys n
 		if s.Authorization, err = authorization(c); err != nil {
 			return nil, nil, err
 		}
+		if c.Netrc != "" {
+			if s.Netrc, err = readNetrc(c.Netrc); err != nil {
+				return nil, nil, err
+			}
+		}
 		t, err := transport(place, client, s)
 		if err != nil {
 			return nil, nil, usage("https://…, http://…, s3://BUCKET, file://DIR and directories are supported", "cache %s: %v", config.Redacted(c.URL), err)
 		}
-		r := &substituter.Remote{From: t, Keys: keys, Exempt: exempt[t.String()], Priority: priority, Events: ev}
+		trusted, err := narrowed(keys, c)
+		if err != nil {
+			return nil, nil, err
+		}
+		r := &substituter.Remote{From: t, Keys: trusted, Exempt: exempt[t.String()], Priority: cmp.Or(priority, c.Priority), Events: ev}
 		if r.Exempt {
 			ev.Warn("signatures of " + t.String() + " are not checked")
 			delete(exempt, t.String())
@@ -109,12 +119,9 @@ func (g *global) http() (substituter.HTTPSettings, error) {
 		UserAgent: "thaw/" + version(), CABundle: e.CAFile, Certificates: map[string]tls.Certificate{},
 	}
 	if e.Netrc != "" {
-		text, err := os.ReadFile(e.Netrc)
-		if err != nil {
-			return s, usage("give a file that is there, or none", "netrc: %v", err)
-		}
-		if s.Netrc, err = substituter.ParseNetrc(e.Netrc, string(text)); err != nil {
-			return s, usage("", "%v", err)
+		var err error
+		if s.Netrc, err = readNetrc(e.Netrc); err != nil {
+			return s, err
 		}
 	}
 	for _, c := range e.Caches {
@@ -134,6 +141,38 @@ func (g *global) http() (substituter.HTTPSettings, error) {
 		}
 	}
 	return s, nil
+}
+
+// readNetrc reads a file of passwords.
+func readNetrc(file string) (*substituter.Netrc, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, usage("give a file that is there, or none", "netrc: %v", err)
+	}
+	n, err := substituter.ParseNetrc(file, string(text))
+	if err != nil {
+		return nil, usage("", "%v", err)
+	}
+	return n, nil
+}
+
+// narrowed returns the keys that count for a cache.
+func narrowed(keys narinfo.Keys, c config.Cache) (out narinfo.Keys, err error) {
+	if len(c.Trust) == 0 {
+		return keys, nil
+	}
+	for _, name := range c.Trust {
+		n := len(out)
+		for _, k := range keys {
+			if k.Name == name {
+				out = append(out, k)
+			}
+		}
+		if len(out) == n {
+			return nil, usage("add it to the keys, or leave it out of the cache's trust", "cache %s: no trusted key is called %s", config.Redacted(c.URL), name)
+		}
+	}
+	return out, nil
 }
 
 // authorization reads the value of a cache's Authorization header.

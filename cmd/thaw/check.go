@@ -1,36 +1,10 @@
 package main
 
 import (
-	"errors"
-	"io"
-	"os"
-
 	"github.com/spf13/cobra"
 
 	"thaw/spec"
 )
-
-// readSpec reads and checks a spec; "-" is standard input.
-func readSpec(cmd *cobra.Command, name string) (*spec.Spec, error) {
-	in := cmd.InOrStdin()
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, usage("thaw check --help shows an example", "spec %s: %v", name, errors.Unwrap(err))
-		}
-		defer f.Close()
-		in = f
-	}
-	text, err := io.ReadAll(io.LimitReader(in, spec.MaxSize+1))
-	if err != nil {
-		return nil, err
-	}
-	s, err := spec.Parse(name, text)
-	if err != nil {
-		return nil, &usageError{text: err.Error()}
-	}
-	return s, nil
-}
 
 func (a *app) check() *cobra.Command {
 	return &cobra.Command{
@@ -40,7 +14,7 @@ func (a *app) check() *cobra.Command {
 in, as a spec again. SPEC is a YAML or JSON file, or - for standard input. Nothing is
 fetched, and no other file is read.
 
-docs/spec.md lists the keys. Images are not built from specs yet.`,
+docs/spec.md lists the keys.`,
 		Example: "  thaw check vm.yaml",
 		GroupID: "make",
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -13,10 +13,10 @@ import (
 func (a *app) closure() *cobra.Command {
 	var asJSON, size bool
 	cmd := &cobra.Command{
-		Use:   "closure PATH…",
+		Use:   "closure PATH…|SPEC",
 		Short: "List all that store paths refer to",
-		Long: `List the given store paths and all they refer to, directly or not, sorted, one a
-line. Only narinfos are fetched.
+		Long: `List the given store paths, or the packages of a spec, and all they refer to,
+directly or not, sorted, one a line. Only narinfos are fetched.
 
 With --size each line has three columns, separated by tabs: the path, the bytes
 of its NAR, and the bytes of the NARs of its own closure. With --json the result
@@ -26,29 +26,20 @@ is an array of objects like those of nix path-info --json.`,
   thaw closure --json /nix/store/…-hello-2.12.1 | jq '[.[].narSize] | add'`,
 		GroupID: "ask",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			paths, err := storePaths(args, "closure")
+			t, err := a.target(cmd, args)
 			if err != nil {
 				return err
 			}
 			if asJSON && size {
 				return usage("--json has the sizes too", "--json and --size exclude each other")
 			}
-			ui, err := a.ui()
+			w, err := a.resolve(cmd.Context(), t)
 			if err != nil {
 				return err
 			}
-			defer ui.close()
-			src, err := a.global.open(ui.events())
-			if err != nil {
-				return err
-			}
-			defer src.remove()
-			infos, err := closure.Walk(cmd.Context(), lookups*a.global.connections, paths, src.Info)
-			if err != nil {
-				return err
-			}
-			ui.close()
-			g, err := closure.NewGraph(infos)
+			defer w.close()
+			w.ui.close()
+			g, err := closure.NewGraph(w.plan.Infos)
 			if err != nil {
 				return err
 			}

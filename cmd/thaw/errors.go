@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"thaw/assemble"
 	"thaw/closure"
 	"thaw/fhs"
 	"thaw/image/disk"
@@ -29,6 +30,8 @@ func explain(err error) (text, hint string, code int) {
 		clash    fhs.CollisionError
 		problems *problemsError
 		absent   missingError
+		limit    *limitError
+		forbid   assemble.ForbiddenError
 	)
 	switch {
 	case errors.Is(err, errInterrupted):
@@ -43,6 +46,10 @@ func explain(err error) (text, hint string, code int) {
 		return text, "replace it with --repair", exitIntegrity
 	case errors.As(err, &space):
 		return "the --size is too small: " + text, "give a larger --size, or --size fit", exitFailed
+	case errors.As(err, &limit):
+		return text, "make the image smaller, or max-size larger", exitLimit
+	case errors.As(err, &forbid):
+		return text, "leave out what needs it, or what forbids it", exitLimit
 	case errors.As(err, &absent):
 		return text, "run once without --offline", exitNotFound
 	case errors.As(err, &problems):

@@ -7,17 +7,23 @@ import (
 	"time"
 
 	"thaw/assemble"
+	"thaw/closure"
+	"thaw/config"
 	"thaw/narinfo"
+	"thaw/resolve"
 	"thaw/storepath"
 	"thaw/substituter"
 )
 
-// work is what build and unpack have in common: a plan, and objects that arrive
-// while they are used.
+// work is what build, unpack and plan have in common: a plan, and objects that
+// arrive while they are used.
 type work struct {
-	ui      *ui
-	src     *source
-	plan    *assemble.Plan
+	target *target
+	ui     *ui
+	src    *source
+	plan   *assemble.Plan
+	names  []resolve.Answer // of the packages that are named
+
 	ctx     context.Context // ends with an object that cannot be had
 	fetcher *fetcher
 
@@ -30,41 +36,120 @@ type work struct {
 // one is checked the next one is on its way.
 const lookups = 2
 
-// resolve opens the caches and makes the plan. The caller calls work.close.
-func (a *app) resolve(ctx context.Context, paths []storepath.Path, r assemble.Request) (*work, error) {
-	start := time.Now()
-	ui, err := a.ui()
-	if err != nil {
-		return nil, err
-	}
-	src, err := a.global.open(ui.events())
-	if err != nil {
-		return nil, err
-	}
-	w := &work{ui: ui, src: src, jobs: a.global.jobs}
-	w.ctx, w.fetcher = startFetcher(ctx, src.Disk, a.global.connections)
-	r.Roots, r.Jobs = paths, lookups*a.global.connections
-	ui.begin("resolving", 0, 0)
-	if w.plan, err = assemble.Resolve(w.ctx, eager{src.Disk, w.fetcher}, r); err != nil {
-		if a.global.offline && substituter.KindOf(err) == substituter.NotFound {
-			err = missing(ctx, src, paths, err)
-		}
+// resolve opens the caches and makes the plan. Nothing but narinfos is fetched
+// before [work.fetch]. The caller calls work.close.
+func (a *app) resolve(ctx context.Context, t *target) (*work, error) {
+	w := &work{target: t, ctx: ctx}
+	if err := a.resolveWork(ctx, w, nil); err != nil {
 		w.close()
 		return nil, err
 	}
+	return w, nil
+}
+
+// resolveAndFetch is like resolve, and begins to fetch the objects: at once, as
+// soon as each is known, if nothing in the plan can stop the build.
+func (a *app) resolveAndFetch(ctx context.Context, t *target) (*work, error) {
+	w := &work{target: t, ctx: ctx}
+	start := func(d *substituter.Disk) { w.ctx, w.fetcher = startFetcher(ctx, d, a.global.connections) }
+	var early func(*substituter.Disk)
+	if !t.limited() {
+		early = start
+	}
+	err := a.resolveWork(ctx, w, early)
+	if err == nil {
+		err = w.withinLimits()
+	}
+	if err != nil {
+		w.close()
+		return nil, err
+	}
+	if w.fetcher == nil {
+		start(w.src.Disk)
+		for _, i := range w.plan.Infos {
+			w.fetcher.add(i)
+		}
+	}
 	w.fetcher.largestFirst()
-	w.resolved = time.Since(start)
+	var size int64
+	for _, i := range w.toFetch {
+		size += expected(i)
+	}
+	w.ui.begin("fetching", int64(len(w.toFetch)), size)
+	return w, nil
+}
+
+// resolveWork makes the plan of w. start, if it is not nil, is called before the
+// first narinfo is asked for.
+func (a *app) resolveWork(ctx context.Context, w *work, start func(*substituter.Disk)) (err error) {
+	began := time.Now()
+	if w.ui, err = a.ui(); err != nil {
+		return err
+	}
+	w.jobs = a.global.jobs
+	r, err := w.target.request()
+	if err != nil {
+		return err
+	}
+	if w.src, err = a.global.open(w.ui.events()); err != nil {
+		return err
+	}
+	if start != nil {
+		start(w.src.Disk)
+	}
+	w.ui.begin("resolving", 0, 0)
+	if r.Packages, w.names, err = a.packages(ctx, w); err != nil {
+		return err
+	}
+	r.Jobs = lookups * a.global.connections
+	w.plan, err = assemble.Resolve(w.ctx, w.lookup(), r)
+	if err != nil {
+		if cause := context.Cause(w.ctx); cause != nil {
+			err = cause
+		}
+		if a.global.offline && substituter.KindOf(err) == substituter.NotFound {
+			var roots []storepath.Path
+			for _, p := range r.Packages {
+				roots = append(roots, p.Path)
+			}
+			err = missing(ctx, w.src, roots, err)
+		}
+		return err
+	}
+	w.resolved = time.Since(began)
+	w.told(a.global.effective.Caches)
+	return nil
+}
+
+// lookup returns what knows narinfos. What it finds begins to arrive, if there is
+// a fetcher.
+func (w *work) lookup() closure.Lookup {
+	lookup := closure.Lookup(w.src.Info)
+	if w.fetcher == nil {
+		return lookup
+	}
+	return func(ctx context.Context, p storepath.Path) (*narinfo.Info, error) {
+		info, err := lookup(ctx, p)
+		if err == nil {
+			w.fetcher.add(info)
+		}
+		return info, err
+	}
+}
+
+// told notes what is to be fetched, and says so.
+func (w *work) told(caches []config.Cache) {
 	var size int64
 	from := map[string]bool{}
 	for _, i := range w.plan.Infos {
-		if !src.Local(i) {
+		if !w.src.Local(i) {
 			w.toFetch = append(w.toFetch, i)
 			size += expected(i)
 			from[i.Source] = true
 		}
 	}
 	where := ""
-	for _, c := range a.global.effective.Caches {
+	for _, c := range caches {
 		if name := cacheName(c.URL); from[name] {
 			where += ", " + name
 		}
@@ -73,9 +158,7 @@ func (a *app) resolve(ctx context.Context, paths []storepath.Path, r assemble.Re
 	if len(w.toFetch) > 0 {
 		text = inBytes(size) + " to fetch from " + strings.TrimPrefix(where, ", ")
 	}
-	ui.step("resolving", "%s → %s, %s unpacked; %s", count(len(paths), "path"), count(len(w.plan.Infos), "path"), inBytes(w.plan.NarSize()), text)
-	ui.begin("fetching", int64(len(w.toFetch)), size)
-	return w, nil
+	w.ui.step("resolving", "%s → %s, %s unpacked; %s", count(len(w.plan.Packages), "path"), count(len(w.plan.Infos), "path"), inBytes(w.plan.NarSize()), text)
 }
 
 // expected returns how many bytes a NAR's file may have: what the cache says, who
@@ -111,9 +194,15 @@ func missing(ctx context.Context, src *source, roots []storepath.Path, err error
 }
 
 func (w *work) close() {
-	w.fetcher.stop(nil)
-	w.ui.close()
-	w.src.remove()
+	if w.fetcher != nil {
+		w.fetcher.stop(nil)
+	}
+	if w.ui != nil {
+		w.ui.close()
+	}
+	if w.src != nil {
+		w.src.remove()
+	}
 }
 
 // while runs f, while the objects go on arriving. The first error of either ends

@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"thaw/narinfo"
-	"thaw/storepath"
 	"thaw/substituter"
 )
 
@@ -88,18 +87,4 @@ func (f *fetcher) stop(err error) {
 	f.mu.Unlock()
 	f.cancel(err)
 	f.wg.Wait()
-}
-
-// eager is a disk cache that begins to fetch each object it is asked about.
-type eager struct {
-	*substituter.Disk
-	fetcher *fetcher
-}
-
-func (e eager) Info(ctx context.Context, p storepath.Path) (*narinfo.Info, error) {
-	info, err := e.Disk.Info(ctx, p)
-	if err == nil {
-		e.fetcher.add(info)
-	}
-	return info, err
 }

@@ -15,6 +15,7 @@ import (
 
 	"thaw/config"
 	"thaw/narinfo"
+	"thaw/spec"
 	"thaw/storepath"
 )
 
@@ -34,6 +35,7 @@ type global struct {
 	verbose     bool
 	quiet       bool
 
+	spec      []config.Layer   // what a spec says of caches and keys
 	effective config.Effective // of the options and everything below them
 }
 
@@ -84,6 +86,35 @@ func (g *global) check() error {
 	return nil
 }
 
+// use adds what a spec says of caches and keys, below the options. It comes before
+// check.
+func (g *global) use(s *spec.Spec, file string) {
+	l := config.Layer{Source: file}
+	for _, k := range s.Keys {
+		l.Keys = append(l.Keys, k.String())
+	}
+	for _, c := range s.Caches {
+		cache := config.Cache{URL: c.URL, Trust: c.Trust}
+		if dir, ok := cacheDir(c.URL); ok {
+			cache.URL = s.File(dir)
+		}
+		if c.Priority != nil {
+			cache.Priority = *c.Priority
+		}
+		if a := c.Auth; a != nil {
+			cache.AuthEnv = a.AuthorizationEnv
+			if a.AuthorizationFile != "" {
+				cache.AuthFile = s.File(a.AuthorizationFile)
+			}
+			if a.Netrc != "" {
+				cache.Netrc = s.File(a.Netrc)
+			}
+		}
+		l.Caches = append(l.Caches, cache)
+	}
+	g.spec = append(g.spec, l)
+}
+
 // layers returns the places that settings come from, the strongest first.
 func (g *global) layers() ([]config.Layer, error) {
 	options := config.Layer{Source: "command line", Keys: g.keys, Netrc: g.netrc, CacheDir: g.cacheDir, Jobs: g.jobs, Connections: g.connections}
@@ -94,7 +125,7 @@ func (g *global) layers() ([]config.Layer, error) {
 	if err != nil {
 		return nil, usage("", "%v", err)
 	}
-	layers := []config.Layer{options, environment}
+	layers := slices.Concat([]config.Layer{options}, g.spec, []config.Layer{environment})
 	if dir, err := os.UserConfigDir(); err == nil {
 		file := filepath.Join(dir, "thaw", "config.yaml")
 		text, err := os.ReadFile(file)

@@ -1,417 +1,259 @@
 package main
 
 import (
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/term"
 
-	"thaw/assemble"
-	"thaw/image/dir"
-	"thaw/image/disk"
-	"thaw/image/ext4"
-	"thaw/image/tarball"
-	"thaw/internal/atomicfile"
-	"thaw/rootfs"
+	"thaw/spec"
 )
 
-// output is what a build shall write.
+// output is what a build shall write, and where.
 type output struct {
-	path   string // "-" for standard output
-	format string
-	label  string
-	uuid   [16]byte // zero: derived
-	fixed  int64    // bytes; 0 for a size that fits
-	free   int64    // bytes to leave free in a size that fits
+	path string // "-" for standard output
+	of   spec.Output
+}
+
+// formats are what --format takes and the endings of names that choose it: types
+// of output, for archives with a compression.
+var formats = []struct {
+	name, typ, compress string
+	endings             []string
+}{
+	{"disk", "disk", "", []string{".img", ".raw"}},
+	{"ext4", "ext4", "", []string{".ext4"}},
+	{"tar", "tar", "none", []string{".tar"}},
+	{"tar.gz", "tar", "gzip", []string{".tar.gz", ".tgz"}},
+	{"tar.zst", "tar", "zstd", []string{".tar.zst"}},
+	{"cpio", "cpio", "none", []string{".cpio"}},
+	{"cpio.gz", "cpio", "gzip", []string{".cpio.gz"}},
+	{"cpio.zst", "cpio", "zstd", []string{".cpio.zst"}},
+	{"dir", "dir", "", nil},
+}
+
+// formatOf returns what --format calls an output.
+func formatOf(o *spec.Output) string {
+	for _, f := range formats {
+		if f.typ == o.Type && (f.compress == "" || f.compress == compression(o)) {
+			return f.name
+		}
+	}
+	return o.Type
+}
+
+// ending returns how the name of an output's file ends.
+func ending(o *spec.Output) string {
+	for _, f := range formats {
+		if f.name == formatOf(o) && len(f.endings) > 0 {
+			return f.endings[0]
+		}
+	}
+	return ""
+}
+
+// compression returns that of an archive, "" for other outputs.
+func compression(o *spec.Output) string {
+	switch {
+	case o.Tar != nil:
+		return o.Tar.Compress
+	case o.Cpio != nil:
+		return o.Cpio.Compress
+	}
+	return ""
 }
 
 // foreign are the endings of names of other formats: a disk called so would be
 // taken for one.
-var foreign = []string{".qcow2", ".vmdk", ".vdi", ".vhd", ".vhdx", ".iso", ".squashfs", ".sqfs", ".erofs", ".cpio", ".gz", ".xz", ".zst", ".bz2", ".zip", ".tgz"}
+var foreign = []string{".qcow2", ".vmdk", ".vdi", ".vhd", ".vhdx", ".iso", ".squashfs", ".sqfs", ".erofs", ".gz", ".xz", ".zst", ".bz2", ".zip"}
 
-// check reads the options that say what to write.
-func (o *buildOptions) check(stdout *results) (*output, error) {
-	out := &output{path: o.output, format: o.format, label: o.label}
-	if out.path == "" {
-		return nil, usage("for example -o image.img", "build needs -o FILE")
-	}
-	if out.path != "-" {
-		out.path = filepath.Clean(out.path)
-	}
-	if out.path == "." || out.path == ".." || out.path == "/" {
-		return nil, usage("give it a name", "the output cannot be %s", o.output)
-	}
-	if out.format == "" {
-		switch ext := filepath.Ext(out.path); {
-		case ext == ".ext4":
-			out.format = "ext4"
-		case ext == ".tar":
-			out.format = "tar"
-		case slices.Contains(foreign, ext):
-			return nil, usage("name it .img, or give --format; qemu-img convert and compressors make others of it", "thaw does not write %s files", ext)
-		default:
-			out.format = "disk"
+// described returns the output that the options describe.
+func (o *buildOptions) described() (spec.Output, error) {
+	name := o.format
+	if name == "" {
+		for _, f := range formats {
+			if slices.ContainsFunc(f.endings, func(e string) bool { return strings.HasSuffix(o.output, e) }) {
+				name = f.name
+			}
 		}
 	}
-	filesystem := false
-	switch out.format {
-	case "disk", "ext4":
-		filesystem = true
-	case "tar", "dir":
-	default:
-		return nil, usage("the formats are disk, ext4, tar and dir", "unknown format %q", out.format)
+	if ext := filepath.Ext(o.output); name == "" && slices.Contains(foreign, ext) {
+		return spec.Output{}, usage("name it .img, or give --format; qemu-img convert and compressors make others of it", "thaw does not write %s files", ext)
 	}
-	if f, ok := stdout.w.(*os.File); out.path == "-" && ok && term.IsTerminal(int(f.Fd())) {
-		return nil, usage("send it into a pipe or a file", "an archive does not go to a terminal")
+	if name == "" {
+		name = "disk"
 	}
-	if out.path == "-" && out.format != "tar" {
-		return nil, usage("give -o FILE, or --format tar", "only a tar archive can go to standard output")
-	}
-	if !filesystem && (o.size != "fit" || o.label != "" || o.uuid != "") {
-		return nil, usage("leave them out, or choose disk or ext4", "--size, --label and --uuid are for file systems, not for %s", out.format)
-	}
-	if out.label == "" {
-		out.label = "nixos"
-	}
-	if len(out.label) > 16 {
-		return nil, usage("ext4 has room for 16 bytes", "the label %q is too long", out.label)
-	}
-	var err error
-	if out.fixed, out.free, err = parseSize(o.size); err != nil {
-		return nil, err
-	}
-	if o.uuid != "" {
-		if out.uuid, err = parseUUID(o.uuid); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// parseSize reads fit, fit+SIZE or SIZE.
-func parseSize(s string) (fixed, free int64, err error) {
-	text, fit := strings.CutPrefix(s, "fit")
-	if fit && text == "" {
-		return 0, 0, nil
-	}
-	if fit {
-		var plus bool
-		if text, plus = strings.CutPrefix(text, "+"); !plus {
-			text = "?"
-		}
-	}
-	n, err := parseBytes(text)
-	if err != nil {
-		return 0, 0, usage("write fit, fit+256M or 2G; K, M, G and T are powers of 1024", "--size %s is not a size", s)
-	}
-	if fit {
-		return 0, n, nil
-	}
-	return n, 0, nil
-}
-
-// parseBytes reads a number of bytes, at least 1, that may end in K, M, G or T.
-func parseBytes(s string) (int64, error) {
-	unit := int64(1)
-	if n := len(s); n > 0 {
-		if i := strings.IndexByte("KMGT", s[n-1]); i >= 0 {
-			unit, s = 1<<(10*(i+1)), s[:n-1]
-		}
-	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err == nil && (n <= 0 || n > 1<<60/unit) {
-		err = strconv.ErrRange
-	}
-	return n * unit, err
-}
-
-func parseUUID(s string) (id [16]byte, err error) {
-	b, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
-	if err != nil || len(b) != 16 || len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' || [16]byte(b) == [16]byte{} {
-		return id, usage("", "--uuid %s is not a UUID, like 6f2c2ac4-3b1e-4d0c-9a53-0b9c7c1f6f10", s)
-	}
-	return [16]byte(b), nil
-}
-
-// ready refuses, before anything is fetched, outputs that cannot be written: the
-// image, and the files beside it.
-func (o *output) ready(beside ...string) error {
-	seen := map[string]bool{filepath.Clean(o.path): true}
-	for _, file := range beside {
-		if file == "" {
+	for _, f := range formats {
+		if f.name != name {
 			continue
 		}
-		if file == "-" {
-			return usage("give it a name", "boot files do not go to standard output")
+		out := spec.NewOutput("image", f.typ)
+		switch {
+		case out.Tar != nil:
+			out.Tar.Compress = f.compress
+		case out.Cpio != nil:
+			out.Cpio.Compress = f.compress
 		}
-		if seen[filepath.Clean(file)] {
+		return out, o.fileSystem(&out)
+	}
+	var names []string
+	for _, f := range formats {
+		names = append(names, f.name)
+	}
+	return spec.Output{}, usage("the formats are "+strings.Join(names, ", "), "unknown format %q", name)
+}
+
+// fileSystem writes --size, --label and --uuid into an output.
+func (o *buildOptions) fileSystem(out *spec.Output) error {
+	if o.size == "" && o.label == "" && o.uuid == "" {
+		return nil
+	}
+	var fs *spec.FileSystem
+	switch out.Type {
+	case "ext4":
+		fs = &out.Ext4.FileSystem
+	case "disk":
+		out.Disk.Partitions = []spec.Partition{{FS: "ext4", Content: "rootfs"}}
+		fs = &out.Disk.Partitions[0].FileSystem
+		fs.Label = "nixos"
+	default:
+		return usage("leave them out, or choose disk or ext4", "--size, --label and --uuid are for file systems, not for %s", out.Type)
+	}
+	if o.label != "" {
+		fs.Label = o.label
+	}
+	if len(fs.Label) > 16 {
+		return usage("ext4 has room for 16 bytes", "the label %q is too long", fs.Label)
+	}
+	if o.uuid != "" {
+		id, err := spec.ParseUUID(o.uuid)
+		if err != nil {
+			return usage("", "--uuid %s is not a UUID, like 6f2c2ac4-3b1e-4d0c-9a53-0b9c7c1f6f10", o.uuid)
+		}
+		fs.UUID = id
+	}
+	if o.size == "" {
+		return nil
+	}
+	size, err := spec.ParseSize(o.size)
+	if err != nil || size.Kind == spec.Fill {
+		return usage("write fit, fit+256M, fit+10% or 2G; the units are B, K, M, G and T, powers of 1024", "--size %s is not a size", o.size)
+	}
+	if out.Disk != nil && size.Kind == spec.Fixed {
+		out.Disk.Size, size = size, spec.Size{Kind: spec.Fill}
+	}
+	fs.Size = size
+	return nil
+}
+
+// files returns the outputs of a spec with the files that they become: -o for one,
+// files in the directory -o for several.
+func (o *buildOptions) files(s *spec.Spec, stdout *results) (outs []*output, err error) {
+	path := o.output
+	if path != "-" {
+		path = filepath.Clean(path)
+	}
+	if path == ".." || path == "/" || path == "." && len(s.Outputs) == 1 {
+		return nil, usage("give it a name", "the output cannot be %s", o.output)
+	}
+	if len(s.Outputs) == 1 {
+		out := &output{path, s.Outputs[0]}
+		if path != "-" {
+			return []*output{out}, nil
+		}
+		if f, ok := stdout.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+			return nil, usage("send it into a pipe or a file", "an archive does not go to a terminal")
+		}
+		if out.of.Type != "tar" && out.of.Type != "cpio" {
+			return nil, usage("give -o FILE, or --format tar", "only an archive can go to standard output")
+		}
+		return []*output{out}, nil
+	}
+	if st, err := os.Stat(path); path == "-" || err == nil && !st.IsDir() {
+		return nil, usage("give a directory", "the spec has %d outputs, and -o %s is none", len(s.Outputs), path)
+	}
+	for _, of := range s.Outputs {
+		outs = append(outs, &output{filepath.Join(path, of.Name+ending(&of)), of})
+	}
+	return outs, nil
+}
+
+// ready refuses, before anything is fetched, files that cannot be written: the
+// outputs, and the boot files beside them. It makes the directory of several
+// outputs.
+func ready(outs []*output, beside ...string) error {
+	seen := map[string]bool{}
+	once := func(file string) error {
+		if file != "-" && seen[filepath.Clean(file)] {
 			return usage("give each its own name", "%s would be written twice", file)
 		}
 		seen[filepath.Clean(file)] = true
-		if err := (&output{path: file}).ready(); err != nil {
+		return nil
+	}
+	if len(outs) > 1 {
+		if err := os.Mkdir(filepath.Dir(outs[0].path), 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
-	if o.path == "-" && o.format != "" {
-		return nil
+	for _, out := range outs {
+		if err := once(out.path); err != nil {
+			return err
+		}
+		if err := writable(out.path, out.of.Type == "dir"); out.path != "-" && err != nil {
+			return err
+		}
 	}
-	st, err := os.Lstat(o.path)
+	for _, file := range beside {
+		switch file {
+		case "":
+			continue
+		case "-":
+			return usage("give it a name", "boot files do not go to standard output")
+		}
+		if err := once(file); err != nil {
+			return err
+		}
+		if err := writable(file, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writable refuses a file, or a directory, that cannot be made.
+func writable(path string, dir bool) error {
+	st, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if parent, err := os.Stat(filepath.Dir(o.path)); err != nil || !parent.IsDir() {
-			return usage("make it first", "there is no directory %s", filepath.Dir(o.path))
+		if parent, err := os.Stat(filepath.Dir(path)); err != nil || !parent.IsDir() {
+			return usage("make it first", "there is no directory %s", filepath.Dir(path))
 		}
 		return nil
 	case err != nil:
 		return err
-	case o.format == "dir" && !st.IsDir():
-		return usage("give the name of a new directory", "%s is there, and is not a directory", o.path)
-	case o.format == "dir":
-		if list, err := os.ReadDir(o.path); err != nil {
+	case dir && !st.IsDir():
+		return usage("give the name of a new directory", "%s is there, and is not a directory", path)
+	case dir:
+		if list, err := os.ReadDir(path); err != nil {
 			return err
 		} else if len(list) > 0 {
-			return usage("give the name of a new directory", "the directory %s is not empty", o.path)
+			return usage("give the name of a new directory", "the directory %s is not empty", path)
 		}
 	case !st.Mode().IsRegular():
-		return usage("give the name of a file", "%s is not a regular file", o.path)
+		return usage("give the name of a file", "%s is not a regular file", path)
 	}
 	return nil
 }
 
-// image is an output that is being written.
-type image struct {
-	sink   rootfs.Sink
-	finish func(ctx context.Context) (*result, error) // ends the writing
-	commit func() error                               // makes it appear
-	abort  func()                                     // removes it; does nothing after commit
-}
-
-// create starts writing.
-func (o *output) create(p *assemble.Plan, stdout io.Writer) (*image, error) {
-	switch {
-	case o.format == "dir":
-		return o.createDir()
-	case o.path == "-":
-		return o.stream(stdout), nil
+// within holds that an output is not larger than it may be.
+func (o *output) within(size int64) error {
+	if most := o.of.MaxSize.Bytes; most > 0 && size > most {
+		return &limitError{fmt.Sprintf("output %s: it takes %d bytes (%s), and max-size is %s", o.of.Name, size, inBytes(size), inBytes(most))}
 	}
-	f, err := atomicfile.Create(o.path, 0o666)
-	if err != nil {
-		return nil, err
-	}
-	img := &image{commit: f.Commit, abort: f.Abort}
-	var close func() (size int64, err error)
-	switch o.format {
-	case "tar":
-		w := tarball.NewWriter(f)
-		img.sink = w
-		close = func() (int64, error) {
-			if err := w.Close(); err != nil {
-				return 0, err
-			}
-			return f.Seek(0, io.SeekCurrent)
-		}
-	case "ext4":
-		img.sink, close, err = o.ext4(f, p, o.fixed)
-	case "disk":
-		img.sink, close, err = o.disk(f, p)
-	}
-	if err != nil {
-		f.Abort()
-		return nil, err
-	}
-	img.finish = func(ctx context.Context) (*result, error) {
-		size, err := close()
-		if err != nil {
-			return nil, err
-		}
-		if err := f.Truncate(size); err != nil {
-			return nil, err
-		}
-		digest, err := digestFile(ctx, f.File)
-		if err != nil {
-			return nil, err
-		}
-		if err := f.Sync(); err != nil {
-			return nil, err
-		}
-		return &result{o.path, size, digest, o.format}, nil
-	}
-	return img, nil
-}
-
-// ext4 writes a file system into w.
-func (o *output) ext4(w io.WriterAt, p *assemble.Plan, size int64) (rootfs.Sink, func() (int64, error), error) {
-	opt := ext4.Options{UUID: o.uuid, HashSeed: p.ID("root/ext4/hash-seed"), Label: o.label, Time: p.Time.Unix(), Size: size, Free: o.free}
-	if o.free > 0 {
-		opt.Capacity = max(ext4.DefaultCapacity, 2*o.free)
-	}
-	if opt.UUID == [16]byte{} {
-		opt.UUID = p.ID("root/ext4/uuid")
-	}
-	fs, err := ext4.NewWriter(w, opt)
-	if err != nil {
-		return nil, nil, err
-	}
-	return fs, func() (int64, error) {
-		err := fs.Close()
-		return fs.Size(), err
-	}, nil
-}
-
-// disk writes a partition table and one partition with a file system.
-func (o *output) disk(w io.WriterAt, p *assemble.Plan) (rootfs.Sink, func() (int64, error), error) {
-	if o.fixed%512 != 0 {
-		return nil, nil, usage("", "--size %d of a disk is not a multiple of 512", o.fixed)
-	}
-	d, err := disk.NewWriter(w, disk.Options{GUID: disk.MakeGUID(p.ID("disk/guid")), Size: o.fixed})
-	if err != nil {
-		return nil, nil, err
-	}
-	part, err := d.Add(disk.Partition{Type: disk.TypeLinux, GUID: disk.MakeGUID(p.ID("root/partition-guid")), Name: o.label})
-	if err != nil {
-		return nil, nil, err
-	}
-	size := int64(0)
-	if o.fixed > 0 {
-		size = part.Size()
-	}
-	sink, closeFS, err := o.ext4(part, p, size)
-	if err != nil {
-		return nil, nil, err
-	}
-	return sink, func() (int64, error) {
-		n, err := closeFS()
-		if err == nil {
-			err = part.End(n)
-		}
-		if err == nil {
-			err = d.Close()
-		}
-		return d.Size(), err
-	}, nil
-}
-
-// stream writes a tar archive to standard output.
-func (o *output) stream(stdout io.Writer) *image {
-	c := &counting{w: stdout, sum: sha256.New()}
-	w := tarball.NewWriter(c)
-	return &image{
-		sink: w,
-		finish: func(context.Context) (*result, error) {
-			if err := w.Close(); err != nil {
-				return nil, err
-			}
-			return &result{o.path, c.n, digest(c.sum), o.format}, nil
-		},
-		commit: func() error { return nil },
-		abort:  func() {},
-	}
-}
-
-// counting counts and hashes what is written.
-type counting struct {
-	w   io.Writer
-	n   int64
-	sum hash.Hash
-}
-
-func (c *counting) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	c.sum.Write(p[:n])
-	return n, err
-}
-
-// createDir writes a directory beside its place.
-func (o *output) createDir() (*image, error) {
-	d, err := atomicfile.CreateDir(o.path)
-	if err != nil {
-		return nil, err
-	}
-	root, err := os.OpenRoot(d.Path)
-	if err != nil {
-		d.Abort()
-		return nil, err
-	}
-	owners := dir.IgnoreOwners
-	if os.Geteuid() == 0 {
-		owners = dir.KeepOwners
-	}
-	w, err := dir.NewWriter(root, dir.Options{Owners: owners})
-	if err != nil {
-		root.Close()
-		d.Abort()
-		return nil, err
-	}
-	m := &manifest{next: w, sum: sha256.New()}
-	return &image{
-		sink: m,
-		finish: func(context.Context) (*result, error) {
-			defer root.Close()
-			if err := w.Close(); err != nil {
-				return nil, err
-			}
-			return &result{o.path, m.bytes, digest(m.sum), o.format}, nil
-		},
-		commit: d.Commit,
-		abort:  d.Abort,
-	}, nil
-}
-
-// manifest hashes a line for each entry on its way to another sink.
-type manifest struct {
-	next  rootfs.Sink
-	sum   hash.Hash
-	bytes int64 // of regular files
-}
-
-func (m *manifest) Add(e rootfs.Entry, data io.Reader) error {
-	content := "-"
-	if data != nil {
-		h := sha256.New()
-		if err := m.next.Add(e, io.TeeReader(data, h)); err != nil {
-			return err
-		}
-		content = hex.EncodeToString(h.Sum(nil))
-		m.bytes += e.Size
-	} else if err := m.next.Add(e, nil); err != nil {
-		return err
-	}
-	fmt.Fprintf(m.sum, "%q %o %d %d %d %d %q %s\n", e.Path, e.UnixMode(), e.UID, e.GID, e.ModTime.Unix(), e.Size, e.Target, content)
 	return nil
-}
-
-func digest(h hash.Hash) string { return "sha256:" + hex.EncodeToString(h.Sum(nil)) }
-
-// digestFile hashes a file from its start.
-func digestFile(ctx context.Context, f *os.File) (string, error) {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return "", err
-	}
-	h := sha256.New()
-	buf := make([]byte, 1<<20)
-	for {
-		n, err := f.Read(buf)
-		h.Write(buf[:n])
-		if ctx.Err() != nil {
-			return "", context.Cause(ctx)
-		}
-		if err == io.EOF {
-			return digest(h), nil
-		}
-		if err != nil {
-			return "", err
-		}
-	}
 }

@@ -22,6 +22,8 @@ const (
 	exitNetwork     = 3
 	exitIntegrity   = 4
 	exitNotFound    = 5
+	exitStale       = 6
+	exitLimit       = 7
 	exitInterrupted = 130
 )
 

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"thaw/assemble"
 	"thaw/image/dir"
 	"thaw/localstore"
 )
@@ -19,9 +18,10 @@ func (a *app) unpack() *cobra.Command {
 	var root string
 	var repair, asJSON bool
 	cmd := &cobra.Command{
-		Use:   "unpack PATH… --root DIR",
+		Use:   "unpack PATH…|SPEC --root DIR",
 		Short: "Unpack store paths and all they refer to into a directory",
-		Long: `Unpack the given store paths and all they refer to into DIR/nix/store, as
+		Long: `Unpack the given store paths, or the packages of a spec, and all they refer to into
+DIR/nix/store, as
 nix copy --to DIR would, but without a Nix database. DIR may be new, or have a
 store already: each object appears whole, one that is there is hashed and kept
 if it is right. One that is wrong ends the run with exit code 4 unless --repair
@@ -32,14 +32,14 @@ Run by root, all files belong to root; otherwise to who runs it.`,
       /nix/store/iv6mnmnw8z16ca4yawz70zfapazdfyvq-hello-static-1.0`,
 		GroupID: "make",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			paths, err := storePaths(args, "unpack")
+			t, err := a.target(cmd, args)
 			if err != nil {
 				return err
 			}
 			if root == "" {
 				return usage("for example --root ./rootfs", "unpack needs --root DIR")
 			}
-			w, err := a.resolve(cmd.Context(), paths, assemble.Request{})
+			w, err := a.resolveAndFetch(cmd.Context(), t)
 			if err != nil {
 				return err
 			}
@@ -99,13 +99,13 @@ func (a *app) unpacked(w *work, root string, n *counts, asJSON bool) error {
 	}
 	w.ui.step("unpacking", "%d unpacked, %d there already, %d repaired", n[localstore.Unpacked].Load(), n[localstore.Kept].Load(), n[localstore.Repaired].Load())
 	if !asJSON {
-		for _, r := range w.plan.Roots {
+		for _, r := range w.plan.Roots() {
 			fmt.Fprintln(a.stdout, r)
 		}
 		return nil
 	}
 	return json.NewEncoder(a.stdout).Encode(map[string]any{
-		"root": root, "paths": w.plan.Roots, "closure": closureTotals{len(w.plan.Infos), w.plan.NarSize()},
+		"root": root, "paths": w.plan.Roots(), "closure": closureTotals{len(w.plan.Infos), w.plan.NarSize()},
 		"unpacked": n[localstore.Unpacked].Load(), "kept": n[localstore.Kept].Load(), "repaired": n[localstore.Repaired].Load(),
 		"received": byCache, "degraded": append([]string{}, w.src.list.Degraded()...), "warnings": warnings,
 	})

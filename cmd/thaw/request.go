@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"thaw/assemble"
+	"thaw/fhs"
+	"thaw/nixdb"
+	"thaw/overlay"
+	"thaw/resolve"
+	"thaw/spec"
+	"thaw/substituter"
+)
+
+// policies are what the spec calls the ways to settle collisions.
+var policies = map[string]fhs.Policy{"priority": fhs.ByPriority, "first": fhs.First, "error": fhs.Strict}
+
+// request returns what the spec asks for, but for the packages. It reads the files
+// that the spec names.
+func (t *target) request() (r assemble.Request, err error) {
+	s := t.spec
+	over, err := overlay.Read(s)
+	if err != nil {
+		return r, err
+	}
+	merge, nix := &s.Rootfs.Merge, &s.Rootfs.Nix
+	r = assemble.Request{
+		Forbid: s.Forbid,
+		View:   assemble.View{Into: inImage(merge.Into), Collisions: policies[merge.Collisions], Report: merge.Report},
+		Over:   &over.Tree,
+		Under:  &over.Defaults,
+		Nix:    assemble.Nix{DB: nix.DB, Profiles: roots(nix.Profiles), Roots: roots(nix.GCRoots)},
+		Seed:   s.Seed,
+		Epoch:  s.Epoch,
+	}
+	if nix.ClosureInfo != "" {
+		r.Nix.ClosureInfo = inImage(nix.ClosureInfo)
+	}
+	for _, place := range merge.Link {
+		r.View.Link = append(r.View.Link, inImage(place))
+	}
+	for _, pattern := range merge.Exclude {
+		r.View.Exclude = append(r.View.Exclude, inImage(pattern))
+	}
+	h := sha256.New()
+	digest := s.Digest()
+	h.Write(digest[:])
+	h.Write(over.Digest[:])
+	r.Digest = [32]byte(h.Sum(nil))
+	return r, nil
+}
+
+// inImage turns an absolute path of a spec into one of an image.
+func inImage(p string) string {
+	if p = strings.TrimPrefix(path.Clean(p), "/"); p != "" {
+		return p
+	}
+	return "."
+}
+
+func roots(named []spec.NamedPath) (out []nixdb.Root) {
+	for _, n := range named {
+		out = append(out, nixdb.Root{Name: n.Name, Path: n.Path})
+	}
+	return out
+}
+
+// packages returns the store paths that the spec asks for: those that it lists,
+// those whose names are looked up, and those of lists in files.
+func (a *app) packages(ctx context.Context, w *work) (out []assemble.Package, names []resolve.Answer, err error) {
+	s := w.target.spec
+	var queries []resolve.Query
+	for _, p := range s.Packages {
+		if p.Name != "" {
+			queries = append(queries, resolve.Query{Name: p.Name, Output: p.Output, From: p.From, Arch: s.Arch})
+		}
+	}
+	if len(queries) > 0 {
+		if names, err = a.lookUp(ctx, w, queries); err != nil {
+			return nil, nil, err
+		}
+	}
+	next := 0
+	for _, p := range s.Packages {
+		switch {
+		case p.Name != "":
+			out = append(out, assemble.Package{Path: names[next].Path, Priority: p.Priority})
+			next++
+		case p.ClosureOf != "":
+			file := s.File(p.ClosureOf)
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return nil, nil, fmt.Errorf("packages[%d]: %w", p.Origin.Index, err)
+			}
+			paths, err := resolve.ReadPaths(file, text)
+			if err != nil {
+				return nil, nil, err
+			}
+			for _, q := range paths {
+				out = append(out, assemble.Package{Path: q, Hidden: true})
+			}
+		default:
+			out = append(out, assemble.Package{Path: p.Path, Priority: p.Priority})
+		}
+	}
+	return out, names, nil
+}
+
+// lookUp finds the store paths that names mean.
+func (a *app) lookUp(ctx context.Context, w *work, queries []resolve.Query) ([]resolve.Answer, error) {
+	settings, err := a.global.http()
+	if err != nil {
+		return nil, err
+	}
+	client, err := settings.Client()
+	if err != nil {
+		return nil, err
+	}
+	web := &substituter.Web{Client: client, Settings: settings, Events: w.ui.events()}
+	return resolve.Resolve(ctx, resolve.Source{
+		Get:   web.Get,
+		Open:  func(name string) (io.ReadCloser, error) { return os.Open(w.target.spec.File(name)) },
+		Store: w.src.Disk,
+	}, queries)
+}
+
+// limited reports whether the spec has limits that the plan alone may exceed: then
+// nothing is fetched before it is known.
+func (t *target) limited() bool {
+	if len(t.spec.Forbid) > 0 {
+		return true
+	}
+	for _, o := range t.spec.Outputs {
+		if o.MaxSize.Bytes > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// limitError says that the image is larger than it may be.
+type limitError struct{ text string }
+
+func (e *limitError) Error() string { return e.text }
+
+// withinLimits holds that no output is certain to become larger than it may be.
+func (w *work) withinLimits() error { return nil }
