@@ -117,6 +117,9 @@ func (h *HTTP) Get(ctx context.Context, ref string, part Part) (body *Body, err 
 	if sameHost(u, h.url) && h.login.header != "" {
 		req.Header.Set("Authorization", h.login.header)
 	}
+	if part.Accept != "" {
+		req.Header.Set("Accept", part.Accept)
+	}
 	if part.From > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", part.From))
 		if part.Tag != "" {

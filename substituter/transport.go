@@ -25,6 +25,7 @@ type Part struct {
 	From    int64         // offset of the first byte; the answer may start at 0 all the same
 	Tag     string        // of the version that the bytes before From are of, "" if not known
 	Silence time.Duration // longest wait for the beginning of the answer; 0 means the transport's own
+	Accept  string        // value of the header of that name; "" for none
 }
 
 // Body is a file of a cache as it arrives.
