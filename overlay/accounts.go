@@ -27,6 +27,15 @@ func (b *builder) groups() []spec.Group {
 	return append([]spec.Group{{Name: "root"}}, b.rootfs.Groups...)
 }
 
+// gids are the numbers of groups by name.
+func (b *builder) gids() map[string]uint32 {
+	gids := map[string]uint32{}
+	for _, g := range b.groups() {
+		gids[g.Name] = g.GID
+	}
+	return gids
+}
+
 // hasAccounts reports whether the spec says anything about accounts.
 func (b *builder) hasAccounts() bool { return len(b.rootfs.Users)+len(b.rootfs.Groups) > 0 }
 
@@ -41,10 +50,7 @@ func (b *builder) accounts() error {
 	if !b.hasAccounts() {
 		return nil
 	}
-	gids := map[string]uint32{}
-	for _, g := range b.groups() {
-		gids[g.Name] = g.GID
-	}
+	gids := b.gids()
 	var passwd, shadow, group strings.Builder
 	members := map[string][]string{}
 	for _, u := range b.users() {
@@ -80,13 +86,13 @@ func (b *builder) homes() error {
 	for _, u := range b.users() {
 		shared[u.Home]++
 	}
-	gids := map[string]uint32{}
-	for _, g := range b.groups() {
-		gids[g.Name] = g.GID
-	}
-	for _, u := range b.users() {
+	gids := b.gids()
+	for i, u := range b.users() {
 		home := path(u.Home)
 		place := b.spec.Place("rootfs.users", u.Origin)
+		if i == 0 && len(b.users()) > len(b.rootfs.Users) {
+			place = "rootfs.users" // root is not listed
+		}
 		e := rootfs.Dir(home, 0o700)
 		e.UID, e.GID = u.UID, gids[u.Group]
 		switch {

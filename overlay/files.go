@@ -137,8 +137,8 @@ func (c *copier) list(rel string) ([]string, error) {
 		if err != nil {
 			return nil, c.errorf(rel, err)
 		}
-		if len(c.marks)+len(names) > maxEntries {
-			return nil, fmt.Errorf("%s: more than %d entries come from no package", c.place, maxEntries)
+		if len(c.marks)+len(names) > c.most {
+			return nil, c.tooMany(c.place)
 		}
 	}
 	slices.Sort(names)

@@ -38,18 +38,26 @@ type Overlay struct {
 }
 
 const (
-	maxEntries = 1 << 20 // of an overlay
+	maxEntries = 500_000 // of an overlay; each takes about 600 bytes of memory
 	maxPath    = 4095    // bytes of a path that Linux takes
 )
 
 // Read makes the overlay of a spec, which must be normalised. It reads the files
 // that the spec names, relative to the directory of the spec.
 func Read(s *spec.Spec) (*Overlay, error) {
+	return newBuilder(s).build()
+}
+
+func newBuilder(s *spec.Spec) *builder {
 	b := &builder{
-		spec: s, rootfs: &s.Rootfs, over: &Overlay{}, time: time.Unix(s.Epoch, 0).UTC(),
+		spec: s, rootfs: &s.Rootfs, over: &Overlay{}, time: time.Unix(s.Epoch, 0).UTC(), most: maxEntries,
 		marks: map[string]mark{}, sums: map[string][32]byte{}, reserved: map[string]string{},
 	}
 	b.reserve()
+	return b
+}
+
+func (b *builder) build() (*Overlay, error) {
 	for _, step := range []func() error{b.trees, b.homes, b.mounts, b.accounts, b.etc, b.services, b.devices, b.files, b.defaults} {
 		if err := step(); err != nil {
 			return nil, err
@@ -64,6 +72,7 @@ type builder struct {
 	rootfs *spec.Rootfs
 	over   *Overlay
 	time   time.Time
+	most   int // entries of Tree
 
 	marks    map[string]mark     // of the entries of Tree
 	sums     map[string][32]byte // of the contents of files in Defaults
@@ -154,8 +163,8 @@ func (b *builder) claim(e *rootfs.Entry, place string, sum [32]byte) error {
 		return fmt.Errorf("%s: /%.40s… has more than %d bytes", place, e.Path, maxPath)
 	case why != "":
 		return fmt.Errorf("%s: /%s: %s", place, e.Path, why)
-	case len(b.marks) >= maxEntries:
-		return fmt.Errorf("%s: more than %d entries come from no package", place, maxEntries)
+	case len(b.marks) >= b.most:
+		return b.tooMany(place)
 	}
 	if dir, _ := rootfs.Split(e.Path); !always(dir) {
 		if parent, ok := b.over.Tree.Get(dir); !ok {
@@ -174,6 +183,10 @@ func (b *builder) claim(e *rootfs.Entry, place string, sum [32]byte) error {
 	}
 	b.marks[e.Path] = mark{place, sum}
 	return nil
+}
+
+func (b *builder) tooMany(place string) error {
+	return fmt.Errorf("%s: more than %d files and directories come from no package: make one of them", place, b.most)
 }
 
 // fallback adds an entry to the defaults, unless Tree has it or cannot have it.

@@ -39,28 +39,27 @@ func (l *listing) Add(e rootfs.Entry, data io.Reader) error {
 	return err
 }
 
-// list sends a tree, as a build does.
+// list sends a tree, as a build does, and leaves out what every image has.
 func list(t testing.TB, tree *rootfs.Tree) string {
 	t.Helper()
 	var l listing
-	send(t, tree, &l)
-	return l.String()
+	if err := send(tree, &l); err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimPrefix(l.String(), "drwxr-xr-x 0:0 .\ndrwxr-xr-x 0:0 nix\ndrwxr-xr-x 0:0 nix/store\n")
 }
 
 // send sends a tree with what every image has.
-func send(t testing.TB, tree *rootfs.Tree, sink rootfs.Sink) {
-	t.Helper()
+func send(tree *rootfs.Tree, sink rootfs.Sink) error {
 	sink = rootfs.Check(sink)
 	for _, dir := range []string{".", "nix", "nix/store"} {
 		e := rootfs.Dir(dir, 0o755)
 		e.ModTime = time.Unix(1, 0)
 		if err := sink.Add(e, nil); err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
-	if err := tree.Send(sink); err != nil {
-		t.Fatal(err)
-	}
+	return tree.Send(sink)
 }
 
 func parse(t testing.TB, name, text string) *spec.Spec {
@@ -109,9 +108,8 @@ func TestGolden(t *testing.T) {
 			if o, err := Read(parse(t, "testdata/spec.yaml", text)); err != nil {
 				got = fmt.Sprintf("error: %v\n", err)
 			} else {
-				skip := "drwxr-xr-x 0:0 .\ndrwxr-xr-x 0:0 nix\ndrwxr-xr-x 0:0 nix/store\n"
-				got = strings.TrimPrefix(list(t, &o.Tree), skip)
-				if d := strings.TrimPrefix(list(t, &o.Defaults), skip); d != "" {
+				got = list(t, &o.Tree)
+				if d := list(t, &o.Defaults); d != "" {
 					got += "-- defaults --\n" + d
 				}
 			}
@@ -123,5 +121,73 @@ func TestGolden(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
 			}
 		})
+	}
+}
+
+// TestSpellings makes overlays of specs in YAML and, with the same digest, as Nix
+// would write them in JSON.
+func TestSpellings(t *testing.T) {
+	yaml := `version: 1
+rootfs:
+  hostname: demo
+  users: [{ name: alice, uid: 1000 }]
+  hosts: { 10.0.0.5: [a, b], 10.0.0.4: [c] }
+  mounts: [{ source: tmpfs, path: /data, type: tmpfs }]
+  devices: [{ path: /dev/a, type: fifo }, { path: /dev/Z, type: fifo }]
+  files: [{ path: /b, content: x }, { path: /a, source: files/late/index.html }]
+  trees: [{ source: files/site, owner: alice }]
+  services: { supervisor: s6, run: [{ name: a, command: "/bin/a  'b'", environment: { B: "1", A: "2" } }] }
+`
+	json := `{"version": 1, "rootfs": {"trees": [{"owner": "1000:1000", "source": "./files/site", "path": "/"}],
+"services": {"run": [{"command": "/bin/a b", "name": "a", "user": "root", "environment": {"A": "2", "B": "1"}}], "supervisor": "s6"},
+"files": [{"source": "files/late/index.html", "path": "//a/", "mode": "0644"}, {"path": "/b", "content": "x", "owner": "root"}],
+"devices": [{"path": "/dev/Z", "type": "fifo"}, {"type": "fifo", "path": "/dev/a", "mode": "600"}],
+"mounts": [{"path": "/data/", "source": "tmpfs", "type": "tmpfs", "options": ["defaults"], "pass": 0}],
+"hosts": {"10.0.0.4": ["c"], "10.0.0.5": ["a", "b"]},
+"users": [{"uid": 1000, "name": "alice", "home": "/home/alice"}], "hostname": "demo"}}`
+	a, b := parse(t, "testdata/spec.yaml", yaml), parse(t, "testdata/spec.json", json)
+	if a.Digest() != b.Digest() {
+		t.Errorf("the specs differ:\n%s\n%s", a.Explain(), b.Explain())
+	}
+	one, err := Read(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := Read(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if one.Digest != other.Digest {
+		t.Error("the overlays have two digests")
+	}
+	if a, b := list(t, &one.Tree)+list(t, &one.Defaults), list(t, &other.Tree)+list(t, &other.Defaults); a != b {
+		t.Errorf("%s\nand\n%s", a, b)
+	}
+}
+
+// TestDigest checks that whatever makes another overlay gives it another digest.
+func TestDigest(t *testing.T) {
+	seen := map[[32]byte]string{}
+	for _, text := range []string{
+		"version: 1", "version: 1\nrootfs: { hostname: a }", "version: 1\nrootfs: { hostname: b }", "version: 1\nepoch: 2\nrootfs: { hostname: a }",
+		"version: 1\nrootfs: { hostname: a, files: [{ path: /etc/hosts, content: x }] }",
+		"version: 1\nrootfs: { files: [{ path: /a, content: x }] }", "version: 1\nrootfs: { files: [{ path: /b, content: x }] }",
+		"version: 1\nrootfs: { files: [{ path: /a, content: y }] }", "version: 1\nrootfs: { files: [{ path: /a, content: x, mode: '0600' }] }",
+		"version: 1\nrootfs: { files: [{ path: /a, content: x, mode: '4644' }] }",
+		"version: 1\nrootfs: { files: [{ path: /a, content: x, owner: '1:0' }] }", "version: 1\nrootfs: { files: [{ path: /a, content: x, owner: '0:1' }] }",
+		"version: 1\nrootfs: { files: [{ path: /a, symlink: x }] }", "version: 1\nrootfs: { files: [{ path: /a, symlink: y }] }",
+		"version: 1\nrootfs: { files: [{ path: /a, dir: true }] }", "version: 1\nrootfs: { files: [{ path: /a, source: files/late/index.html }] }",
+		"version: 1\nrootfs: { devices: [{ path: /a, type: fifo }] }", "version: 1\nrootfs: { devices: [{ path: /a, type: char, major: 1, minor: 3 }] }",
+		"version: 1\nrootfs: { devices: [{ path: /a, type: block, major: 1, minor: 3 }] }", "version: 1\nrootfs: { devices: [{ path: /a, type: char, major: 1, minor: 4 }] }",
+		"version: 1\nrootfs: { services: { supervisor: busybox } }", "version: 1\nrootfs: { merge: { into: /x }, services: { supervisor: busybox } }",
+	} {
+		o, err := Read(parse(t, "testdata/spec.yaml", text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other, ok := seen[o.Digest]; ok {
+			t.Errorf("%s\nhas the digest of\n%s", text, other)
+		}
+		seen[o.Digest] = text
 	}
 }
