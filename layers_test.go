@@ -51,6 +51,7 @@ var layers = map[string][]string{
 	"assemble":   {"closure", "substituter", "narinfo", "nar", "fhs", "nixdb", "rootfs", "storepath"},
 	"spec":       {"storepath", "nixhash", "narinfo"},
 	"overlay":    {"spec", "rootfs"},
+	"resolve":    {"spec", "substituter", "narinfo", "nar", "internal/decompress", "storepath"},
 	"localstore": {"assemble", "substituter", "narinfo", "nar", "nixhash", "rootfs", "storepath", "image/dir"},
 
 	// 4: the only package that prints or exits.
