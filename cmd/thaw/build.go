@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"thaw/assemble"
+	"thaw/fhs"
 	"thaw/internal/atomicfile"
 	"thaw/rootfs"
 	"thaw/spec"
@@ -134,8 +136,12 @@ func (o *buildOptions) apply(cmd *cobra.Command, t *target, stdout *results) ([]
 	} else if i := slices.IndexFunc([]string{"format", "size", "label", "uuid"}, cmd.Flags().Changed); i >= 0 {
 		return nil, usage("write it into "+t.file, "--%s is for store paths; the outputs of the spec say it", []string{"format", "size", "label", "uuid"}[i])
 	}
+	packages := s.Packages // as they are, and with their lines
 	if err := s.Normalise(); err != nil {
 		return nil, usage("", "%v", err)
+	}
+	if !t.paths() {
+		s.Packages = packages
 	}
 	return o.files(s, stdout)
 }
@@ -180,7 +186,12 @@ func (w *work) build(ctx context.Context, o *buildOptions, outs []*output, stdou
 				return err
 			}
 			defer img.abort()
-			if root, err = assemble.Build(ctx, w.src, w.plan, img.sink); err != nil {
+			root, err = assemble.Build(ctx, w.src, w.plan, img.sink)
+			var clash fhs.CollisionError
+			if errors.As(err, &clash) {
+				return &collisionError{clash, w}
+			}
+			if err != nil {
 				return err
 			}
 			settle(root)

@@ -7,7 +7,8 @@ import (
 )
 
 func (a *app) check() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "check SPEC",
 		Short: "Check the spec of an image, and print it in full",
 		Long: `Check a file that describes an image, and print what it says with all defaults filled
@@ -25,10 +26,16 @@ docs/spec.md lists the keys.`,
 			if err != nil {
 				return err
 			}
-			_, err = a.stdout.Write(s.Explain())
+			text := s.Explain()
+			if asJSON {
+				text = s.JSON()
+			}
+			_, err = a.stdout.Write(text)
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the spec as JSON")
+	return cmd
 }
 
 func (a *app) spec() *cobra.Command {

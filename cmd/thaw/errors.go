@@ -9,7 +9,6 @@ import (
 
 	"thaw/assemble"
 	"thaw/closure"
-	"thaw/fhs"
 	"thaw/image/disk"
 	"thaw/image/ext4"
 	"thaw/localstore"
@@ -27,7 +26,7 @@ func explain(err error) (text, hint string, code int) {
 		name     *closure.NameError
 		damaged  *localstore.DamagedError
 		space    *ext4.NoSpaceError
-		clash    fhs.CollisionError
+		clash    *collisionError
 		problems *problemsError
 		absent   missingError
 		limit    *limitError
@@ -55,7 +54,7 @@ func explain(err error) (text, hint string, code int) {
 	case errors.As(err, &problems):
 		return text, "", exitIntegrity
 	case errors.As(err, &clash):
-		return text, "leave one of them out, or the place: --link chooses what is merged", exitFailed
+		return text, clash.hint(), exitFailed
 	case errors.Is(err, disk.ErrFull):
 		return "the --size is too small: " + text, "give a larger --size, or --size fit", exitFailed
 	case errors.Is(err, unix.ENOSPC):

@@ -78,8 +78,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		fmt.Fprintln(stderr, line)
 	}
-	if hint != "" {
-		fmt.Fprintf(stderr, "      %s\n", hint)
+	for line := range strings.Lines(hint) {
+		fmt.Fprintf(stderr, "      %s\n", strings.TrimSuffix(line, "\n"))
 	}
 	return code
 }
