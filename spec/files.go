@@ -71,10 +71,16 @@ func (c *checker) place(p string, isDir bool, at string) {
 		c.errorf(at, "rootfs.nix.db writes what is in /nix/var/nix")
 	}
 	for _, w := range c.written() {
-		if p == w[0] {
-			c.errorf(at, "%s write%s %s", w[1], map[bool]string{false: "s"}[strings.Contains(w[1], " and ")], p)
-		} else if !isDir && within(w[0], p) {
-			c.errorf(at, "%s is a directory: it has %s", p, w[0])
+		switch {
+		case p == w[0] && strings.Contains(w[1], " and "):
+			c.errorf(at, "%s write %s", w[1], p)
+			return
+		case p == w[0]:
+			c.errorf(at, "%s writes %s", w[1], p)
+			return
+		case !isDir && within(w[0], p):
+			c.errorf(at, "%s is a directory: %s is in it", p, w[0])
+			return
 		}
 	}
 }

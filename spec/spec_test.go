@@ -156,6 +156,21 @@ func TestNormalised(t *testing.T) {
 		{s.Outputs[1].Disk.Partitions[0].GUID.String(), "6f2c2ac4-3b1e-4d0c-9a53-0b9c7c1f6f10"},
 		{s.Outputs[2].Ext4.Size, Size{Kind: Fit, Bytes: 256 << 20}},
 		{s.Outputs[3].Disk.Partitions[0].Size, Size{Kind: Fit, Percent: 10}},
+		{r.Hosts[0].Address, "10.0.0.5"},
+		{r.Hosts[2], Host{"2001:db8::5", []string{"db.example.org"}}},
+		{r.OSRelease[0], Variable{"ID", "demo"}},
+		{r.Mounts[1], Mount{Source: "tmpfs", Path: "/var/cache", Type: "tmpfs", Options: []string{"defaults"}, Origin: Origin{1, 79}}},
+		{r.Devices[0].Path, "/dev/backlog"},
+		{*r.Devices[1].Minor, uint32(1)},
+		{r.Services.Run[1].Command.Words, []string{"/bin/httpd", "-f", "-h", "/srv/www", "its"}},
+		{r.Services.Run[1].Command.String(), "/bin/httpd -f -h /srv/www its"},
+		{r.Services.Run[1].Environment[0].Name, "GREETING"},
+		{r.Services.Run[0].User, "root"},
+		{s.Place("rootfs.services.run", r.Services.Run[2].Origin), "testdata/good/everything.yaml:94: rootfs.services.run[2]"},
+		{s.Place("rootfs.files", r.Files[0].Origin), "testdata/good/everything.yaml:62: rootfs.files[1]"},
+		{s.Outputs[0].MaxSize, Size{Kind: Fixed, Bytes: 300 << 20}},
+		{s.Outputs[0].Tar.Compress, "zstd"},
+		{s.Outputs[5].Cpio.Compress, "gzip"},
 		{s.File("motd"), "testdata/good/motd"},
 		{s.File("../motd"), "testdata/motd"},
 		{s.File("/etc/motd"), "/etc/motd"},
@@ -224,7 +239,7 @@ rootfs:
   users: [{ uid: 1000, name: alice, home: /home/alice, shell: /bin/sh }]
   groups: [{ name: alice, gid: 1000 }]
   files: [{ path: //a/, content: x, mode: "644", owner: "root:root" }]
-outputs: { z: { type: tar }, y: { type: disk, size: fit, partitions: [{ fs: ext4, size: fit }] } }
+outputs: { z: { type: tar, compress: none, max-size: 1G }, y: { type: disk, size: fit, partitions: [{ fs: ext4, size: fit }] } }
 `}
 	for _, text := range same {
 		if mustParse(t, "elsewhere/b.yaml", text).Digest() != base {
@@ -239,6 +254,15 @@ outputs: { z: { type: tar }, y: { type: disk, size: fit, partitions: [{ fs: ext4
 		`{ rootfs: { nix: { db: true, gcroots: { b: /nix/store/2q5bfwhm7zq2nlqcnd1iv8x83a8jjsgg-system } } } }`,
 		`{ rootfs: { files: [{ path: /a, content: "" }] } }`, `{ rootfs: { files: [{ path: /a, dir: true }] } }`,
 		`{ rootfs: { trees: [{ source: a }, { source: b }] } }`, `{ rootfs: { trees: [{ source: b }, { source: a }] } }`,
+		`{ rootfs: { hosts: { 10.0.0.1: [a] } } }`, `{ rootfs: { hosts: { 10.0.0.1: [b] } } }`, `{ rootfs: { hosts: { 10.0.0.2: [a] } } }`,
+		`{ rootfs: { os-release: { A: a } } }`, `{ rootfs: { machine-id: none } }`, `{ rootfs: { nix: { closure-info: /a } } }`,
+		`{ rootfs: { mounts: [{ source: a, path: /a, type: a }] } }`, `{ rootfs: { mounts: [{ source: a, path: /a, type: a, pass: 1 }] } }`,
+		`{ rootfs: { devices: [{ path: /a, type: fifo }] } }`, `{ rootfs: { devices: [{ path: /a, type: char, major: 0, minor: 0 }] } }`,
+		`{ rootfs: { services: { supervisor: s6 } } }`, `{ rootfs: { services: { supervisor: s6, run: [{ name: a, command: /a b }] } } }`,
+		`{ rootfs: { services: { supervisor: s6, run: [{ name: a, command: "/a 'b '" }] } } }`,
+		`{ rootfs: { services: { supervisor: s6, run: [{ name: a, command: /a b }, { name: b, command: /a b }] } } }`,
+		`{ rootfs: { services: { supervisor: s6, run: [{ name: b, command: /a b }, { name: a, command: /a b }] } } }`,
+		`{ outputs: { a: { type: tar, compress: gzip } } }`, `{ outputs: { a: { type: cpio } } }`,
 		`{ outputs: { a: { type: tar } } }`, `{ outputs: { a: { type: tar }, b: { type: tar } } }`, `{ outputs: { a: { type: dir } } }`,
 	} {
 		text = "{ version: 1, " + text[1:]

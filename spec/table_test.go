@@ -198,7 +198,10 @@ func TestSchema(t *testing.T) {
 	}
 	for _, name := range []string{"unknown-key", "unknown-nested", "no-version", "version-2", "scalar-for-list", "number-for-text", "yes",
 		"file-two-contents", "file-no-content", "file-mode", "mode-unquoted", "output-type", "output-key-of-type", "output-name", "size-unit",
-		"arch", "epoch", "user-uid-missing", "store-path", "disk-fs", "boot-loader", "group-members", "list-for-mapping"} {
+		"arch", "epoch", "user-uid-missing", "store-path", "disk-fs", "boot-loader", "group-members", "list-for-mapping",
+		"host-address", "host-name", "host-names-text", "os-release", "machine-id", "mount-device", "mount-option", "mount-pass", "mount-type",
+		"device-type", "device-minor", "services-supervisor", "services-list", "service-name", "service-command-list", "service-environment",
+		"service-console-path", "max-size", "compress"} {
 		text, err := os.ReadFile(filepath.Join("testdata/bad", name+".yaml.txt"))
 		if err != nil {
 			t.Fatal(err)
