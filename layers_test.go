@@ -34,6 +34,7 @@ var layers = map[string][]string{
 	"image/cpio":    {"rootfs"},
 	"image/dir":     {"rootfs"},
 	"image/disk":    nil,
+	"image/erofs":   {"rootfs"},
 	"image/ext4":    {"rootfs"},
 	"image/tarball": {"rootfs"},
 	"lock":          {"narinfo", "nixhash", "storepath"},
