@@ -31,6 +31,7 @@ type buildOptions struct {
 	link      []string
 	kernelOut string
 	initrdOut string
+	locked    bool
 	json      bool
 }
 
@@ -70,6 +71,11 @@ a line for each entry.`,
 			if err != nil {
 				return err
 			}
+			if o.locked && t.lock == nil {
+				if err := t.pin(); err != nil {
+					return err
+				}
+			}
 			outs, err := o.apply(cmd, t, a.stdout)
 			if err != nil {
 				return err
@@ -100,6 +106,7 @@ a line for each entry.`,
 	f.StringArrayVar(&o.link, "link", nil, "a `DIR` of the merged view, / for all, none for none; may be repeated (default "+strings.Join(spec.New().Rootfs.Merge.Link, " ")+")")
 	f.StringVar(&o.kernelOut, "kernel-out", "", "also copy the kernel to this `FILE`")
 	f.StringVar(&o.initrdOut, "initrd-out", "", "also copy the initrd to this `FILE`")
+	f.BoolVar(&o.locked, "locked", false, "build what the spec's lock pins, and fail if it is out of date")
 	f.BoolVar(&o.json, "json", false, "print the result as one JSON object")
 	return cmd
 }

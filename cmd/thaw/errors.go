@@ -12,6 +12,7 @@ import (
 	"thaw/image/disk"
 	"thaw/image/ext4"
 	"thaw/localstore"
+	"thaw/lock"
 	"thaw/narinfo"
 	"thaw/substituter"
 )
@@ -31,12 +32,18 @@ func explain(err error) (text, hint string, code int) {
 		absent   missingError
 		limit    *limitError
 		forbid   assemble.ForbiddenError
+		stale    *lock.StaleError
+		pinned   *lock.Error
 	)
 	switch {
 	case errors.Is(err, errInterrupted):
 		return "interrupted", "", exitInterrupted
 	case errors.As(err, &use):
 		return use.text, use.hint, exitUsage
+	case errors.As(err, &stale):
+		return text, "bring it up to date with thaw lock", exitStale
+	case errors.As(err, &pinned):
+		return text, lockHint(pinned), exitIntegrity
 	case errors.As(err, &unsigned):
 		return text, trustHint(unsigned), exitIntegrity
 	case errors.As(err, &name):
@@ -79,6 +86,14 @@ func explain(err error) (text, hint string, code int) {
 		text = strings.TrimSuffix(text, p.Error()) + p.Path + ": " + p.Err.Error()
 	}
 	return text, "", exitFailed
+}
+
+func lockHint(e *lock.Error) string {
+	var unsigned *narinfo.UnsignedError
+	if errors.As(e, &unsigned) && unsigned.Reason != narinfo.BadSignature {
+		return trustHint(unsigned)
+	}
+	return "restore the lock, or make it anew with thaw lock --update"
 }
 
 func trustHint(e *narinfo.UnsignedError) string {

@@ -94,6 +94,11 @@ func (a *app) resolveWork(ctx context.Context, w *work, start func(*substituter.
 	if w.src, err = a.global.open(w.ui.events()); err != nil {
 		return err
 	}
+	if a.global.offline && w.target.lock != nil {
+		if lacking := w.src.lacking(w.target.lock); len(lacking) > 0 {
+			return lacking
+		}
+	}
 	if start != nil {
 		start(w.src.Disk)
 	}
@@ -125,6 +130,9 @@ func (a *app) resolveWork(ctx context.Context, w *work, start func(*substituter.
 // a fetcher.
 func (w *work) lookup() closure.Lookup {
 	lookup := closure.Lookup(w.src.Info)
+	if w.target.lock != nil {
+		lookup = w.src.pins(w.target.lock).Info
+	}
 	if w.fetcher == nil {
 		return lookup
 	}
@@ -156,7 +164,10 @@ func (w *work) told(caches []config.Cache) {
 	}
 	text := "nothing to fetch"
 	if len(w.toFetch) > 0 {
-		text = inBytes(size) + " to fetch from " + strings.TrimPrefix(where, ", ")
+		text = inBytes(size) + " to fetch"
+		if where != "" { // else the lock remembers other caches
+			text += " from " + strings.TrimPrefix(where, ", ")
+		}
 	}
 	w.ui.step("resolving", "%s → %s, %s unpacked; %s", count(len(w.plan.Packages), "path"), count(len(w.plan.Infos), "path"), inBytes(w.plan.NarSize()), text)
 }

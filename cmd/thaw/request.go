@@ -15,6 +15,7 @@ import (
 	"thaw/overlay"
 	"thaw/resolve"
 	"thaw/spec"
+	"thaw/storepath"
 	"thaw/substituter"
 )
 
@@ -72,9 +73,14 @@ func roots(named []spec.NamedPath) (out []nixdb.Root) {
 }
 
 // packages returns the store paths that the spec asks for: those that it lists,
-// those whose names are looked up, and those of lists in files.
+// those whose names are looked up, and those of lists in files; or those of its
+// lock.
 func (a *app) packages(ctx context.Context, w *work) (out []assemble.Package, names []resolve.Answer, err error) {
 	s := w.target.spec
+	if w.target.lock != nil {
+		out, names = w.target.locked()
+		return out, names, nil
+	}
 	var queries []resolve.Query
 	for _, p := range s.Packages {
 		if p.Name != "" {
@@ -93,12 +99,7 @@ func (a *app) packages(ctx context.Context, w *work) (out []assemble.Package, na
 			out = append(out, assemble.Package{Path: names[next].Path, Priority: p.Priority})
 			next++
 		case p.ClosureOf != "":
-			file := s.File(p.ClosureOf)
-			text, err := os.ReadFile(file)
-			if err != nil {
-				return nil, nil, fmt.Errorf("packages[%d]: %w", p.Origin.Index, err)
-			}
-			paths, err := resolve.ReadPaths(file, text)
+			paths, err := listed(s, p)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -110,6 +111,16 @@ func (a *app) packages(ctx context.Context, w *work) (out []assemble.Package, na
 		}
 	}
 	return out, names, nil
+}
+
+// listed returns the store paths in the file that a package is.
+func listed(s *spec.Spec, p spec.Package) ([]storepath.Path, error) {
+	file := s.File(p.ClosureOf)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("packages[%d]: %w", p.Origin.Index, err)
+	}
+	return resolve.ReadPaths(file, text)
 }
 
 // lookUp finds the store paths that names mean.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"thaw/lock"
 	"thaw/spec"
 	"thaw/storepath"
 )
@@ -18,7 +19,8 @@ import (
 // target is what a verb works on: a spec, which was read or made of store paths.
 type target struct {
 	spec *spec.Spec
-	file string // of the spec; "" for store paths
+	file string     // of the spec; "" for store paths
+	lock *lock.File // what it is pinned to; nil for nothing
 }
 
 // paths reports whether the target is store paths.
@@ -58,20 +60,33 @@ func (a *app) target(cmd *cobra.Command, args []string) (*target, error) {
 	case len(args) > 1:
 		return nil, usage("a spec lists its store paths itself", "%s is a spec, and takes no other argument beside it", args[i])
 	}
-	file := args[0]
-	if base, ok := strings.CutSuffix(file, lockSuffix); ok {
-		j := slices.IndexFunc(specSuffixes, func(s string) bool { return exists(base + s) })
-		if j < 0 {
-			return nil, usage("", "%s is a lock, and the spec that it belongs to, %s.yaml, is not there", file, base)
+	file, pinned := args[0], strings.HasSuffix(args[0], lockSuffix)
+	if pinned {
+		var err error
+		if file, err = specBeside(file); err != nil {
+			return nil, err
 		}
-		file = base + specSuffixes[j]
 	}
 	s, err := readSpec(cmd, file)
 	if err != nil {
 		return nil, err
 	}
 	a.global.use(s, file)
-	return &target{s, file}, nil
+	t := &target{spec: s, file: file}
+	if pinned {
+		err = t.pin()
+	}
+	return t, err
+}
+
+// specBeside returns the spec that a lock belongs to.
+func specBeside(lock string) (string, error) {
+	base := strings.TrimSuffix(lock, lockSuffix)
+	i := slices.IndexFunc(specSuffixes, func(s string) bool { return exists(base + s) })
+	if i < 0 {
+		return "", usage("", "%s is a lock, and the spec that it belongs to, %s.yaml, is not there", lock, base)
+	}
+	return base + specSuffixes[i], nil
 }
 
 // isSpec reports whether an argument names a spec or a lock rather than a store
