@@ -71,11 +71,8 @@ func (a *app) resolveAndFetch(ctx context.Context, t *target) (*work, error) {
 		}
 	}
 	w.fetcher.largestFirst()
-	var size int64
-	for _, i := range w.toFetch {
-		size += expected(i)
-	}
-	w.ui.begin("fetching", int64(len(w.toFetch)), size)
+	w.tell(a.global.effective.Caches)
+	w.ui.begin("fetching", int64(len(w.toFetch)), w.fetchSize())
 	return w, nil
 }
 
@@ -122,7 +119,11 @@ func (a *app) resolveWork(ctx context.Context, w *work, start func(*substituter.
 		return err
 	}
 	w.resolved = time.Since(began)
-	w.told(a.global.effective.Caches)
+	for _, i := range w.plan.Infos {
+		if !w.src.Local(i) {
+			w.toFetch = append(w.toFetch, i)
+		}
+	}
 	return nil
 }
 
@@ -145,16 +146,11 @@ func (w *work) lookup() closure.Lookup {
 	}
 }
 
-// told notes what is to be fetched, and says so.
-func (w *work) told(caches []config.Cache) {
-	var size int64
+// tell says what the plan is.
+func (w *work) tell(caches []config.Cache) {
 	from := map[string]bool{}
-	for _, i := range w.plan.Infos {
-		if !w.src.Local(i) {
-			w.toFetch = append(w.toFetch, i)
-			size += expected(i)
-			from[i.Source] = true
-		}
+	for _, i := range w.toFetch {
+		from[i.Source] = true
 	}
 	where := ""
 	for _, c := range caches {
@@ -164,12 +160,17 @@ func (w *work) told(caches []config.Cache) {
 	}
 	text := "nothing to fetch"
 	if len(w.toFetch) > 0 {
-		text = inBytes(size) + " to fetch"
-		if where != "" { // else the lock remembers other caches
-			text += " from " + strings.TrimPrefix(where, ", ")
-		}
+		text = inBytes(w.fetchSize()) + " to fetch from " + strings.TrimPrefix(where, ", ")
 	}
 	w.ui.step("resolving", "%s → %s, %s unpacked; %s", count(len(w.plan.Packages), "path"), count(len(w.plan.Infos), "path"), inBytes(w.plan.NarSize()), text)
+}
+
+// fetchSize returns how many bytes are to be fetched, as far as can be told.
+func (w *work) fetchSize() (size int64) {
+	for _, i := range w.toFetch {
+		size += expected(i)
+	}
+	return size
 }
 
 // expected returns how many bytes a NAR's file may have: what the cache says, who
