@@ -33,12 +33,14 @@ func splitWords(s string) ([]string, error) {
 	var word strings.Builder
 	var quote rune // the quote that is open, or 0
 	inWord, escaped := false, false
-	for _, r := range s {
+	for _, r := range strings.TrimSuffix(s, "\n") { // which a block of YAML ends in
 		switch {
 		case isControl(r) && r != '\t' && r != '\n':
 			return nil, fmt.Errorf("it has a control character")
+		case escaped && r == '\n': // the line goes on
+			escaped = false
 		case escaped:
-			if escaped = false; quote == '"' && !strings.ContainsRune("\"\\$`", r) {
+			if escaped, inWord = false, true; quote == '"' && !strings.ContainsRune("\"\\$`", r) {
 				word.WriteByte('\\')
 			}
 			word.WriteRune(r)
@@ -47,14 +49,16 @@ func splitWords(s string) ([]string, error) {
 		case quote != 0 && r == quote:
 			quote = 0
 		case r == '\\':
-			inWord, escaped = true, true
+			escaped = true
 		case r == '$' || r == '`':
 			return nil, fmt.Errorf("a shell would expand the %c, and none reads this: put it in single quotes, or write /bin/sh -c '…'", r)
 		case quote != 0:
 			word.WriteRune(r)
 		case r == '"' || r == '\'':
 			inWord, quote = true, r
-		case strings.ContainsRune(" \t\n", r):
+		case r == '\n':
+			return nil, fmt.Errorf("it has several lines: end all but the last in a backslash, or write /bin/sh -c '…'")
+		case r == ' ' || r == '\t':
 			if inWord {
 				words = append(words, word.String())
 				word.Reset()

@@ -100,8 +100,8 @@ func TestSyntaxes(t *testing.T) {
 	}{
 		"DNS name":   {map[string]string{"a": "", "A-1.b_c": ""}, []string{"", ".a", "a.", "a..b", "a b", "ä", strings.Repeat("a", 64), strings.Repeat("a.", 126) + "aa"}},
 		"IP address": {map[string]string{"127.0.0.1": "", "2001:DB8::0:1": "2001:db8::1"}, []string{"", "127.1", "1.2.3.256", "01.2.3.4", "fe80::1%eth0", "a", "::g"}},
-		"command": {map[string]string{"/a": "", "  /bin/a\t-b\n": "/bin/a -b", `/a 'b c'\''d' "" e\ f "g\"\h\$" i=j'k'`: `/a 'b c'\''d' '' 'e f' 'g"\h$' i=jk`, "/a 'b\n' c#d": "/a 'b\n' 'c#d'", `/a "b\c" ä`: `/a 'b\c' 'ä'`},
-			[]string{"", " ", "a", "''", "/a 'b", `/a "b`, `/a \`, "/a $B", "/a `b`", `/a "$b"`, "/a | b", "/a && b", "/a; b", "/a >b", "/a *", "/a b?", "/a [b]", "/a (b)", "/a #b", "/a ~b", "/a\x00", "/a '\x1b'"}},
+		"command": {map[string]string{"/a": "", "  /bin/a\t-b \n": "/bin/a -b", `/a 'b c'\''d' "" e\ f "g\"\h\$" i=j'k'`: `/a 'b c'\''d' '' 'e f' 'g"\h$' i=jk`, "/a 'b\n' c#d": "/a 'b\n' 'c#d'", `/a "b\c" ä`: `/a 'b\c' 'ä'`},
+			[]string{"", " ", "a", "''", "/a 'b", `/a "b`, `/a \`, "/a $B", "/a `b`", `/a "$b"`, "/a | b", "/a && b", "/a; b", "/a >b", "/a *", "/a b?", "/a [b]", "/a (b)", "/a #b", "/a ~b", "/a\x00", "/a '\x1b'", "/a\n/b"}},
 		"UUID": {map[string]string{"6F2C2AC4-3b1e-4d0c-9a53-0b9c7c1f6f10": "6f2c2ac4-3b1e-4d0c-9a53-0b9c7c1f6f10"},
 			[]string{"", "6f2c2ac43b1e4d0c9a530b9c7c1f6f10", "{6f2c2ac4-3b1e-4d0c-9a53-0b9c7c1f6f10}", "00000000-0000-0000-0000-000000000000", "6f2c2ac-43b1e-4d0c-9a53-0b9c7c1f6f10"}},
 		"account":      {map[string]string{"a": "", "_apt": "", "systemd-network": ""}, []string{"", "A", "1a", "a b", "a:b", "-a", "ä", strings.Repeat("a", 33)}},
