@@ -157,8 +157,10 @@ func pathPattern(s string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := path.Match(p, ""); err != nil {
-		return "", fmt.Errorf("%s is not a pattern: a [ has no ], or a \\ nothing after it", clip(s))
+	for name := range strings.SplitSeq(p, "/") {
+		if _, err := path.Match(name, ""); err != nil {
+			return "", fmt.Errorf("%s is not a pattern: a [ has no ], or a \\ nothing after it", clip(s))
+		}
 	}
 	if strings.Contains(p, "**") {
 		return "", fmt.Errorf("%s has **: * stands for characters of one name, and a directory for all below it", clip(s))
