@@ -58,7 +58,7 @@ func (g generator) options() Options {
 	return options(
 		pick(g, ".", ".", ".", "bin etc lib sbin share init", "bin etc lib sbin share init", "sbin/init",
 			"bin share/man", "share share/man/x lib", "share/mime sbin x/y"),
-		pick(g, "", "", "", "", "share/man", "*/x", "bin/[xy] sbin", "x/y/z lib/?", "share/m*/[!a-x] */*/x/y", "sbin/init", "*/*/*", "etc", "log x"),
+		pick(g, "", "", "", "", "share/man", "*/x", "bin/[xy] sbin", "x/y/z lib/?", "share/m*/[^a-x] */*/x/y", "sbin/init", "*/*/*", "etc", "log x"),
 		claims,
 		pick(g, ByPriority, ByPriority, First, Strict))
 }

@@ -16,6 +16,7 @@ import (
 const (
 	maxWork  = 128 << 20
 	workPath = 64 // for one path, besides its bytes
+	workName = 16 // for one that is left out, or only looked for
 )
 
 // owner is a package that is merged.
@@ -128,7 +129,7 @@ func (m *merge) add(rel string, own *node, links int, p *owner) {
 		return
 	}
 	if m.excluded(rel) {
-		m.spend(rel, p, 0)
+		m.spend(rel, p, workName)
 		return
 	}
 	f := file{own, m.objects.walk(own.parent, own.name, links)}
@@ -187,15 +188,15 @@ func (m *merge) repeats(rel string, a, b *node) bool {
 // afford counts the work for a path of p, and ends the merge where it is too
 // much or nothing can lead there.
 func (m *merge) afford(rel string, p *owner, cost int) bool {
-	if m.spend(rel, p, 2*len(rel)+8*cost) && len(storepath.Dir)+len(p.Path.Base())+len(rel)+2 > rootfs.MaxTarget {
+	if m.spend(rel, p, workPath+2*len(rel)+8*cost) && len(storepath.Dir)+len(p.Path.Base())+len(rel)+2 > rootfs.MaxTarget {
 		m.err = fmt.Errorf("the merged view is too deep at %.100s… of %s: a link's target has at most %d bytes", printable(rel), p.Path.Base(), rootfs.MaxTarget)
 	}
 	return m.err == nil
 }
 
-// spend counts the work for looking at a path of p, and bytes besides.
+// spend counts work for a path of p, in bytes.
 func (m *merge) spend(rel string, p *owner, bytes int) bool {
-	if m.work += workPath + bytes; m.work > maxWork {
+	if m.work += bytes; m.work > maxWork {
 		m.err = fmt.Errorf("the merged view is too large at %s of %s: links to directories multiply its paths", printable(rel), p.Path.Base())
 	}
 	return m.err == nil

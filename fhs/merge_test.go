@@ -16,7 +16,7 @@ type mergeTest struct {
 	claims   string // directories have a slash at the end
 	policy   Policy
 	view     string
-	settled  string
+	settled  string // " " for nothing
 	collide  string
 }
 
@@ -484,7 +484,7 @@ func TestMerge(t *testing.T) {
 			w, chosen, opt := parse(c.world), packages(c.packages), options(c.link, c.exclude, c.claims, c.policy)
 			want := outcome{trim(c.view), trim(c.settled), trim(c.collide)}
 			got := w.merged(t, chosen, opt)
-			if b := got.brief(); b.view != want.view || b.collide != want.collide || want.settled != "" && b != want {
+			if b := got.brief(); b.view != want.view || b.collide != want.collide || c.settled != "" && b != want {
 				t.Errorf("got:\n%s\nwant:\n%s", b, want)
 			}
 			if reference, ok := w.reference(chosen, opt); !ok || got != reference {

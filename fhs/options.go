@@ -60,6 +60,9 @@ type Claim struct {
 // leaveOut prepares what is excluded and claimed.
 func (m *merge) leaveOut() error {
 	for _, pattern := range m.opt.Exclude {
+		if pattern == "." {
+			pattern = "*"
+		}
 		names := strings.Split(pattern, "/")
 		for _, name := range names {
 			if _, err := path.Match(name, ""); err != nil {
@@ -124,25 +127,23 @@ func match(pattern []string, rel string) (rest []string, ok bool) {
 }
 
 // opens reports whether the directory dir of p, at rel, may not be one link: the
-// view has only some of it, or something else has a place in it.
+// view has only some of it, or something else has a place in it. rel itself is not
+// excluded.
 func (m *merge) opens(rel string, dir *found, p *owner) bool {
 	if _, claimed := m.claimed[rel]; claimed || m.leadsToLinked(rel) {
 		return true
 	}
 	var below [][]string
 	for _, pattern := range m.exclude {
-		if rest, ok := match(pattern, rel); ok && len(rest) > 0 {
+		if rest, ok := match(pattern, rel); ok {
 			below = append(below, rest)
 		}
 	}
-	return m.hides(rel, dir, below, p)
+	return len(below) > 0 && m.hides(rel, dir, below, p)
 }
 
 // hides reports whether a path below the directory dir matches a pattern.
 func (m *merge) hides(rel string, dir *found, patterns [][]string, p *owner) bool {
-	if len(patterns) == 0 {
-		return false
-	}
 	for _, c := range dir.node.more.children {
 		var below [][]string
 		for _, pattern := range patterns {
@@ -153,9 +154,12 @@ func (m *merge) hides(rel string, dir *found, patterns [][]string, p *owner) boo
 				below = append(below, pattern[1:])
 			}
 		}
-		f := m.objects.walk(c.parent, c.name, dir.links)
-		if !m.spend(rel, p, 8*f.cost) || f.node.isDir() && m.hides(rel, &f, below, p) {
-			return m.err == nil
+		var f found
+		if len(below) > 0 {
+			f = m.objects.walk(c.parent, c.name, dir.links)
+		}
+		if !m.spend(rel, p, workName+8*f.cost) || f.node.isDir() && m.hides(rel, &f, below, p) {
+			return true
 		}
 	}
 	return false

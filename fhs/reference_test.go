@@ -118,7 +118,7 @@ func (r *reference) claimed(rel string) bool {
 // excluded reports whether rel, or what it is in, matches a pattern.
 func (r *reference) excluded(rel string) bool {
 	if rel == "." {
-		return false
+		return slices.Contains(r.Exclude, ".")
 	}
 	return r.excluded(path.Dir(rel)) || slices.ContainsFunc(r.Exclude, func(pattern string) bool {
 		ok, _ := path.Match(pattern, rel)
