@@ -123,6 +123,26 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
+// Looking for what is excluded is bounded, too.
+func TestTooLargeToExclude(t *testing.T) {
+	w := world{}
+	for i := range 30 {
+		for _, c := range "xyz" {
+			w.put(fmt.Sprintf("%s/%02d/%c", object("a"), i, c), fmt.Sprintf("link ../%02d", i+1))
+		}
+	}
+	w.put(object("a").String()+"/30/a", "file 1")
+	opt := Options{Link: []string{"."}, Exclude: []string{"00" + strings.Repeat("/*", 30) + "/none"}}
+	_, err := w.view(packages("a"), opt).Merge(nil)
+	if err == nil || !strings.Contains(err.Error(), "too large at 00 ") {
+		t.Errorf("got %v", err)
+	}
+	opt.Exclude = []string{"00/*/*/none"}
+	if m, err := w.view(packages("a"), opt).Merge(nil); err != nil || len(m.Entries) != 31 {
+		t.Errorf("got %v, %v", m, err)
+	}
+}
+
 // A path that no link can have as its target.
 func TestTooDeep(t *testing.T) {
 	w := world{}

@@ -2,7 +2,6 @@ package fhs
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 )
@@ -486,25 +485,5 @@ func TestNothingIsCompared(t *testing.T) {
 		if compared != c.want || compared && (err != wrong || m != nil) || !compared && err != nil {
 			t.Errorf("%s, %+v: compared %v, %v", c.packages, c.opt, compared, err)
 		}
-	}
-}
-
-// Looking for what is excluded is bounded, too.
-func TestTooLargeToExclude(t *testing.T) {
-	w := world{}
-	for i := range 30 {
-		for _, c := range "xyz" {
-			w.put(fmt.Sprintf("%s/%02d/%c", object("a"), i, c), fmt.Sprintf("link ../%02d", i+1))
-		}
-	}
-	w.put(object("a").String()+"/30/a", "file 1")
-	opt := Options{Link: []string{"."}, Exclude: []string{"00" + strings.Repeat("/*", 30) + "/none"}}
-	_, err := w.view(packages("a"), opt).Merge(nil)
-	if err == nil || !strings.Contains(err.Error(), "too large at 00 ") {
-		t.Errorf("got %v", err)
-	}
-	opt.Exclude = []string{"00/*/*/none"}
-	if m, err := w.view(packages("a"), opt).Merge(nil); err != nil || len(m.Entries) != 31 {
-		t.Errorf("got %v, %v", m, err)
 	}
 }
