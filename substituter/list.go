@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -181,28 +182,37 @@ func (l *List) fetch(ctx context.Context, info *narinfo.Info, get func(*Remote, 
 var errOther = errors.New("has other content for this path")
 
 func (l *List) fetchFrom(ctx context.Context, m *member, info *narinfo.Info, get func(*Remote, *narinfo.Info) error) error {
-	if m.String() != info.Source {
-		other, err := l.askSame(ctx, m, info)
-		if err != nil {
-			return err
-		}
-		info = other
-	} else if err := m.ready(ctx); err != nil {
+	if err := m.ready(ctx); err != nil {
 		return err
 	}
-	err := get(m.Remote, info)
-	if k := KindOf(err); info.Pinned && (k == NotFound || k == Integrity) {
-		// What the lock remembers of this cache may be out of date.
-		now, askErr := l.askSame(ctx, m, info)
-		switch {
-		case askErr == nil && !sameFile(now, info):
-			err = get(m.Remote, now)
-		case errors.Is(askErr, errOther) && k == NotFound:
-			err = askErr
+	source := m.String() == info.Source
+	var tried error
+	if source || info.Pinned && isRelative(info.URL) { // another cache may be a mirror
+		tried = get(m.Remote, info)
+		l.note(ctx, m, tried)
+		if k := KindOf(tried); !info.Pinned || k != NotFound && k != Integrity {
+			return tried
 		}
+		// What the lock remembers is out of date, or not of this cache.
 	}
+	now, err := l.askSame(ctx, m, info)
+	switch {
+	case err != nil && source && KindOf(tried) == Integrity:
+		return tried
+	case err != nil:
+		return err
+	case tried != nil && sameFile(now, info):
+		return tried
+	}
+	err = get(m.Remote, now)
 	l.note(ctx, m, err)
 	return err
+}
+
+// isRelative reports whether the URL of a NAR is meant within its cache.
+func isRelative(ref string) bool {
+	u, err := url.Parse(ref)
+	return err == nil && !u.IsAbs()
 }
 
 // askSame asks one cache for the narinfo of an object. Another one of the same

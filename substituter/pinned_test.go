@@ -66,8 +66,18 @@ func TestPinned(t *testing.T) {
 		}, infos: [2]int{1, 0}, archives: [2]int{2, 0}},
 		{name: "gone", first: func(f fault.Files) { clear(f) }, kind: NotFound, says: "not there", infos: [2]int{1, 0}, archives: [2]int{1, 0}},
 		{name: "gone here", first: func(f fault.Files) { clear(f) }, second: func() fault.Files { f, _ := cache("zstd", nar); return f },
-			infos: [2]int{1, 1}, archives: [2]int{1, 1}},
-		{name: "another cache now", second: func() fault.Files { f, _ := cache("zstd", nar); return f }, moved: true, infos: [2]int{0, 1}, archives: [2]int{0, 1}},
+			infos: [2]int{1, 1}, archives: [2]int{1, 2}},
+		{name: "gone here, there is a mirror", first: func(f fault.Files) { clear(f) }, second: func() fault.Files { f, _ := cache("gzip", nar); return f },
+			infos: [2]int{1, 0}, archives: [2]int{1, 1}},
+		{name: "another cache now", second: func() fault.Files { f, _ := cache("zstd", nar); return f }, moved: true, infos: [2]int{0, 1}, archives: [2]int{0, 2}},
+		{name: "a mirror now", second: func() fault.Files { f, _ := cache("gzip", nar); return f }, moved: true, archives: [2]int{0, 1}},
+		{name: "another cache now, with other content", second: func() fault.Files { f, _ := cache("zstd", otherNAR); return f }, moved: true,
+			kind: NotFound, says: "has other content for this path", infos: [2]int{0, 1}, archives: [2]int{0, 1}},
+		{name: "another cache now, with another file of that name", second: func() fault.Files {
+			f, _ := cache("zstd", nar)
+			f[then.URL] = fault.Compress("gzip", otherNAR)
+			return f
+		}, moved: true, infos: [2]int{0, 1}, archives: [2]int{0, 2}},
 		{name: "other content now", first: func(f fault.Files) {
 			delete(f, then.URL)
 			f.Add(signer, "thing", "gzip", otherNAR)
@@ -75,7 +85,7 @@ func TestPinned(t *testing.T) {
 		{name: "other content here", first: func(f fault.Files) {
 			delete(f, then.URL)
 			f.Add(signer, "thing", "gzip", otherNAR)
-		}, second: func() fault.Files { f, _ := cache("none", nar); return f }, infos: [2]int{1, 1}, archives: [2]int{1, 1}},
+		}, second: func() fault.Files { f, _ := cache("none", nar); return f }, infos: [2]int{1, 1}, archives: [2]int{1, 2}},
 		{name: "other content under the same name", first: func(f fault.Files) {
 			f[then.URL] = fault.Compress("gzip", otherNAR)
 		}, kind: Integrity, infos: [2]int{1, 0}, archives: [2]int{1, 0}},
