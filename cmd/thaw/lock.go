@@ -83,6 +83,10 @@ func (a *app) lockTarget(cmd *cobra.Command, args []string) (t *target, names []
 	if i > 0 {
 		args = slices.Concat(args[i:i+1], args[:i], args[i+1:])
 	}
+	none := usage("write a spec that lists them", "the lock of a spec lies beside its file, and store paths and standard input have none")
+	if slices.Contains(args, "-") {
+		return nil, nil, none
+	}
 	if len(args) > 0 && strings.HasSuffix(args[0], lockSuffix) {
 		if args[0], err = specBeside(args[0]); err != nil {
 			return nil, nil, err
@@ -91,8 +95,8 @@ func (a *app) lockTarget(cmd *cobra.Command, args []string) (t *target, names []
 	if t, err = a.target(cmd, args[:min(1, len(args))]); err != nil {
 		return nil, nil, err
 	}
-	if t.paths() || t.file == "-" {
-		return nil, nil, usage("write a spec that lists them", "the lock of a spec lies beside its file, and store paths and standard input have none")
+	if t.paths() {
+		return nil, nil, none
 	}
 	return t, args[1:], nil
 }
@@ -312,7 +316,7 @@ func (a *app) writeLock(ctx context.Context, t *target, keep *lock.File, names [
 	}
 	text := f.Encode()
 	if len(text) > lock.MaxSize {
-		return &limitError{fmt.Sprintf("the lock of %s has %s, and may have %s", t.file, inBytes(int64(len(text))), inBytes(lock.MaxSize))}
+		return fmt.Errorf("the lock of %s has %s; the limit is %s", t.file, inBytes(int64(len(text))), inBytes(lock.MaxSize))
 	}
 	if err := replace(t.lockFile(), text); err != nil {
 		return err
