@@ -148,7 +148,7 @@ func (t *target) wishes() ([]lock.Root, error) {
 		file := p.ClosureOf
 		if p.Name != "" {
 			r.Output, r.From = p.Output, p.From.String()
-			if p.From.Kind == spec.FromFile {
+			if isFile(p.From) {
 				file = p.From.Place
 			}
 		}
@@ -162,6 +162,9 @@ func (t *target) wishes() ([]lock.Root, error) {
 	}
 	return out, nil
 }
+
+// isFile reports whether names are looked up in a file of this machine.
+func isFile(f spec.From) bool { return !strings.Contains(f.Place, "://") }
 
 func hashFile(name string) (nixhash.Hash, error) {
 	f, err := os.Open(name)
@@ -241,14 +244,14 @@ func (a *app) makeLock(ctx context.Context, w *work, keep *lock.File, names []st
 					continue
 				}
 			}
+			if a.global.offline && !isFile(p.From) {
+				return nil, offlineError(p.Name)
+			}
 			queries = append(queries, resolve.Query{Name: p.Name, Output: p.Output, From: p.From, Arch: s.Arch})
 			open = append(open, r)
 		}
 	}
 	if len(queries) > 0 {
-		if a.global.offline {
-			return nil, offlineError(queries[0].Name)
-		}
 		answers, err := a.lookUp(ctx, w, queries)
 		if err != nil {
 			return nil, err
