@@ -34,7 +34,7 @@ func TestSameBytesLarger(t *testing.T) {
 }
 
 func sameBytes(t *testing.T, caches []string, key string, paths []string) {
-	for _, format := range []string{"disk", "ext4", "tar", "dir"} {
+	for _, format := range []string{"disk", "ext4", "tar", "tar.zst", "cpio.gz", "dir"} {
 		t.Run(format, func(t *testing.T) {
 			t.Parallel()
 			want, wantFiles := "", []string(nil)

@@ -71,6 +71,12 @@ func (e *collisionError) hint() string {
 	}
 	var hints []string
 	for _, c := range e.CollisionError {
+		if c.First.Mode.IsDir() || c.Second.Mode.IsDir() { // priorities do not help
+			if h := "leave it out, in rootfs: merge: { exclude: [/" + c.Path + "] }"; !slices.Contains(hints, h) && len(hints) < 5 {
+				hints = append(hints, h)
+			}
+			continue
+		}
 		var ways []string
 		for _, s := range []fhs.Side{c.First, c.Second} {
 			if q, ok := e.work.named(s.Package); ok {
