@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"thaw/rootfs"
@@ -77,6 +78,20 @@ func (b *builder) accounts() error {
 	return b.file("etc/shadow", 0o600, shadow.String(), place)
 }
 
+// notHomes are directories that accounts may have as homes, and that stay as they
+// are: of no one, or of the system.
+var notHomes = []string{".", "nonexistent", "tmp", "var", "var/cache", "var/lib", "var/log", "var/spool", "var/tmp"}
+
+// systemTops are the directories in the root with everything below that is the
+// system's, or mounted over.
+var systemTops = []string{"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "nix", "proc", "run", "sbin", "sys", "usr"}
+
+// isHome reports whether a home directory is made.
+func isHome(p string) bool {
+	top, _, _ := strings.Cut(p, "/")
+	return !slices.Contains(notHomes, p) && !slices.Contains(systemTops, top)
+}
+
 // homes makes the home directories.
 func (b *builder) homes() error {
 	if !b.hasAccounts() {
@@ -96,12 +111,12 @@ func (b *builder) homes() error {
 		e := rootfs.Dir(home, 0o700)
 		e.UID, e.GID = u.UID, gids[u.Group]
 		switch {
-		case home == "." || home == "nonexistent" || volatile(home) || home == "nix/store" || strings.HasPrefix(home, "nix/store/"):
+		case !isHome(home):
 			continue
 		case home == "var/empty":
 			e = rootfs.Dir(home, 0o555)
 		case shared[u.Home] > 1:
-			e = rootfs.Dir(home, 0o755)
+			e = rootfs.Dir(home, dirMode(home))
 		}
 		if err := b.put(e, nil, place); err != nil {
 			return err

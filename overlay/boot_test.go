@@ -32,6 +32,8 @@ fi
 	cat /proc/sys/kernel/hostname
 	grep -o ' /data/[^ ]* .*mode=700' /proc/mounts
 	grep -c ' /run/cache ' /proc/mounts
+	grep -c ' /proc ' /proc/mounts
+	grep -c ' /run/later ' /proc/mounts
 } >$out.tmp
 mv $out.tmp $out
 exec sleep 1000
@@ -58,6 +60,8 @@ load
 demo
  /data/my\040disk tmpfs rw,relatime,size=64k,mode=700
 1
+1
+0
 `
 
 // TestBoot starts images in namespaces of their own, with the supervisors as the
@@ -71,7 +75,7 @@ func TestBoot(t *testing.T) {
 		testbed.Tool(t, tool)
 	}
 	if os.Geteuid() != 0 || exec.Command("unshare", "--mount", "--pid", "--uts", "--net", "--fork", "--mount-proc", "true").Run() != nil {
-		t.Skip("SKIPPED: there are no namespaces to boot in")
+		t.Skip("SKIPPED: this system gives us no namespaces to boot in")
 	}
 	for supervisor, init := range map[string]struct{ path, stop string }{
 		"busybox": {"/sbin/init", "kill -USR2 1"},
@@ -89,8 +93,11 @@ func TestBoot(t *testing.T) {
   users: [{ name: alice, uid: 1000, groups: [wheel, video] }]
   groups: [{ name: wheel, gid: 10 }, { name: video, gid: 44 }]
   mounts:
+    - { source: LABEL=nixos, path: /, type: ext4, options: [noatime] }
     - { source: none, path: /data/my disk, type: tmpfs, options: [mode=700, size=64k] }
     - { source: tmpfs, path: /run/cache, type: tmpfs }
+    - { source: tmpfs, path: /run/later, type: tmpfs, options: [noauto] }
+    - { source: proc, path: /proc, type: proc }
   services:
     supervisor: %s
     getty: [ttyS0]
@@ -121,7 +128,7 @@ func TestBoot(t *testing.T) {
 %s`, supervisor, init.stop, testbed.Tool(t, "busybox"), dump, links.String()))
 			o.Defaults.Lay(&o.Tree)
 			root := unpack(t, &o.Defaults)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			boot := exec.CommandContext(ctx, "unshare", "--mount", "--pid", "--uts", "--net", "--fork", "--kill-child", "sh", "-ec", `
 mount --bind "$1" "$1"

@@ -107,9 +107,11 @@ func (b *builder) mounts() error {
 	return nil
 }
 
+// escape writes a field of fstab, or of /proc/mounts, as the kernel does.
+var escape = strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`, "#", `\043`).Replace
+
 // fstab is the content of /etc/fstab.
 func (b *builder) fstab() string {
-	escape := strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`, "#", `\043`).Replace
 	var out strings.Builder
 	for _, m := range b.rootfs.Mounts {
 		at := m.Path

@@ -168,7 +168,7 @@ func (c *copier) entry(rel, to string) error {
 		}
 		return c.putSource(e, &source{name: filepath.Join(c.name, rel), place: c.place, open: c.opener(rel)})
 	}
-	return fmt.Errorf("%s: %s is %s: a tree has files, directories and links", c.place, filepath.Join(c.name, rel), kindOf(info.Mode()))
+	return fmt.Errorf("%s: %s is %s: a tree has files, directories and links", c.place, show(filepath.Join(c.name, rel)), kindOf(info.Mode()))
 }
 
 // opener returns what opens the file at rel, now or when the root is closed.

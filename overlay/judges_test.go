@@ -38,7 +38,7 @@ func unpack(t testing.TB, tree *rootfs.Tree) string {
 func TestAccountsJudged(t *testing.T) {
 	pwck, grpck := testbed.Tool(t, "pwck"), testbed.Tool(t, "grpck")
 	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: only root can have pwck look into another root")
+		t.Skip("SKIPPED: this system lets only root have accounts of another root checked")
 	}
 	root := unpack(t, &mustRead(t, ".", `
   groups: [{ name: wheel, gid: 10 }]

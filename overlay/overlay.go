@@ -18,8 +18,11 @@ import (
 	"fmt"
 	"hash"
 	"io/fs"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"thaw/rootfs"
 	"thaw/spec"
@@ -160,9 +163,9 @@ func (b *builder) claim(e *rootfs.Entry, place string, sum [32]byte) error {
 	e.ModTime = b.time
 	switch why := b.inNix(e); {
 	case len(e.Path) > maxPath:
-		return fmt.Errorf("%s: /%.40s… has more than %d bytes", place, e.Path, maxPath)
+		return fmt.Errorf("%s: %s… has more than %d bytes", place, show("/"+e.Path[:40]), maxPath)
 	case why != "":
-		return fmt.Errorf("%s: /%s: %s", place, e.Path, why)
+		return fmt.Errorf("%s: %s: %s", place, show("/"+e.Path), why)
 	case len(b.marks) >= b.most:
 		return b.tooMany(place)
 	}
@@ -172,17 +175,25 @@ func (b *builder) claim(e *rootfs.Entry, place string, sum [32]byte) error {
 				return err
 			}
 		} else if !parent.Mode.IsDir() {
-			return fmt.Errorf("%s: /%s cannot be there: /%s is no directory, as %s says", place, e.Path, dir, b.marks[dir].place)
+			return fmt.Errorf("%s: %s cannot be there: %s is no directory, as %s says", place, show("/"+e.Path), show("/"+dir), b.marks[dir].place)
 		}
 	}
 	if other, ok := b.over.Tree.Get(e.Path); ok && other.Mode.IsDir() != e.Mode.IsDir() {
 		if e.Mode.IsDir() {
-			return fmt.Errorf("%s: /%s cannot be a directory: it is none, as %s says", place, e.Path, b.marks[e.Path].place)
+			return fmt.Errorf("%s: %s cannot be a directory: it is none, as %s says", place, show("/"+e.Path), b.marks[e.Path].place)
 		}
-		return fmt.Errorf("%s: /%s is a directory, as %s says, and nothing else can be there", place, e.Path, b.marks[e.Path].place)
+		return fmt.Errorf("%s: %s is a directory, as %s says, and nothing else can be there", place, show("/"+e.Path), b.marks[e.Path].place)
 	}
 	b.marks[e.Path] = mark{place, sum}
 	return nil
+}
+
+// show writes the name of a file for a message of one line.
+func show(name string) string {
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(name)
+	}
+	return name
 }
 
 func (b *builder) tooMany(place string) error {

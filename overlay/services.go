@@ -175,24 +175,25 @@ mkdir -p /dev/pts /dev/shm
 mounted /dev/pts || mount -t devpts -o nosuid,noexec,mode=0620,ptmxmode=0666 devpts /dev/pts
 mounted /dev/shm || mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs /dev/shm
 `)
-	root, swap := "rw", false
-	var dirs []string
+	root, all := "rw", "[ ! -e /etc/fstab ] || mount -a\n"
 	for _, m := range w.rootfs.Mounts {
-		switch {
-		case m.Type == "swap":
-			swap = true
-		case m.Path == "/":
+		all = ""
+		if m.Path == "/" {
 			root = remount(m.Options)
-		case volatile(path(m.Path)):
-			dirs = append(dirs, spec.Quote(m.Path))
 		}
 	}
-	fmt.Fprintf(&out, "mount -o %s /\n", spec.Quote("remount,"+root))
-	if len(dirs) > 0 {
-		fmt.Fprintf(&out, "mkdir -p %s\n", strings.Join(dirs, " "))
+	fmt.Fprintf(&out, "mount -o %s /\n%s", spec.Quote("remount,"+root), all)
+	for _, m := range w.rootfs.Mounts {
+		if m.Path == "" || m.Path == "/" || slices.Contains(m.Options, "noauto") {
+			continue
+		}
+		at := spec.Quote(m.Path)
+		if volatile(path(m.Path)) {
+			fmt.Fprintf(&out, "mkdir -p %s\n", at)
+		}
+		fmt.Fprintf(&out, "mounted %s || mount %s\n", spec.Quote(escape(m.Path)), at)
 	}
-	out.WriteString("[ ! -e /etc/fstab ] || mount -a\n")
-	if swap {
+	if slices.ContainsFunc(w.rootfs.Mounts, func(m spec.Mount) bool { return m.Type == "swap" }) {
 		out.WriteString("swapon -a\n")
 	}
 	out.WriteString(`if [ -r /etc/hostname ]; then

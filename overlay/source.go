@@ -39,7 +39,7 @@ func (b *builder) putSource(e rootfs.Entry, f *source) error {
 }
 
 func (f *source) errorf(format string, a ...any) error {
-	return fmt.Errorf("%s: %s "+format, append([]any{f.place, f.name}, a...)...)
+	return fmt.Errorf("%s: %s "+format, append([]any{f.place, show(f.name)}, a...)...)
 }
 
 // named adds to an error of the system what in the spec names the file, and the
@@ -48,7 +48,7 @@ func named(place, name string, err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		err = e.Err
 	}
-	return fmt.Errorf("%s: %s: %w", place, name, err)
+	return fmt.Errorf("%s: %s: %w", place, show(name), err)
 }
 
 // start opens the file and checks that it is one.

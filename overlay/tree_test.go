@@ -53,6 +53,8 @@ func TestTreeErrors(t *testing.T) {
 			must(t, err)
 			t.Cleanup(func() { l.Close() })
 		}, "", "DIR/tree/a/socket is a socket: a tree has files, directories and links"},
+		{"odd name", func(t *testing.T, dir string) { must(t, syscall.Mkfifo(dir+"/tree/a/\xff\n\x1b", 0o600)) }, "",
+			`"DIR/tree/a/\xff\n\x1b" is a named pipe: a tree has files, directories and links`},
 		{"not readable", func(t *testing.T, dir string) {
 			if os.Geteuid() == 0 {
 				t.Skip("root reads everything")

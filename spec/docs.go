@@ -70,7 +70,7 @@ var docs = []doc{
 	{"User.group", "The user's main group.", `users`},
 	{"User.groups", "Other groups that the user is in.", `[wheel, video]`},
 	{"User.description", "The user's full name or purpose.", `Alice`},
-	{"User.home", "The user's home directory. It is made with the mode 0700 and belongs to the user; /var/empty, and one that several users share, belong to root. Not made are /, /nonexistent, and what is in /dev, /nix/store, /proc, /run and /sys.", `/var/lib/alice`},
+	{"User.home", "The user's home directory. It is made with the mode 0700 and belongs to the user; /var/empty, and one that several users share, belong to root. Not made, and left as they are, are /, /nonexistent, /tmp, /var and its directories lib, cache, log, spool and tmp, and all in /bin, /boot, /dev, /etc, /lib, /nix, /proc, /run, /sbin, /sys and /usr.", `/var/lib/alice`},
 	{"User.shell", "The program that a login starts.", `/bin/bash`},
 	{"User.password", "The hash of the user's password.", `"$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/"`},
 
