@@ -29,16 +29,17 @@ var layers = map[string][]string{
 	"rootfs/rootfstest":   {"rootfs"},
 
 	// 1: what a file means.
-	"narinfo":       {"storepath", "nixhash"},
-	"fhs":           {"rootfs", "storepath"},
-	"image/cpio":    {"rootfs"},
-	"image/dir":     {"rootfs"},
-	"image/disk":    nil,
-	"image/erofs":   {"rootfs"},
-	"image/ext4":    {"rootfs"},
-	"image/tarball": {"rootfs"},
-	"lock":          {"narinfo", "nixhash", "storepath"},
-	"nixdb":         {"rootfs", "narinfo", "storepath", "nixhash"},
+	"narinfo":        {"storepath", "nixhash"},
+	"fhs":            {"rootfs", "storepath"},
+	"image/cpio":     {"rootfs"},
+	"image/dir":      {"rootfs"},
+	"image/disk":     nil,
+	"image/erofs":    {"rootfs"},
+	"image/ext4":     {"rootfs"},
+	"image/squashfs": {"rootfs"},
+	"image/tarball":  {"rootfs"},
+	"lock":           {"narinfo", "nixhash", "storepath"},
+	"nixdb":          {"rootfs", "narinfo", "storepath", "nixhash"},
 
 	// A server for tests, of narinfos and NARs that are wrong on purpose.
 	"internal/faultserver": {"narinfo", "nixhash", "storepath"},
