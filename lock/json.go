@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"thaw/nixhash"
@@ -55,24 +56,31 @@ type (
 
 // Encode returns the text of the lock. [Parse] reads it back equal.
 func (f *File) Encode() []byte {
-	raw := f.raw()
-	raw.Digest = digest(raw.encode())
-	return raw.encode()
+	open := f.open()
+	return seal(open, digest(open))
 }
 
-// digest returns the digest of a lock that is encoded without one.
-func digest(text []byte) string { return nixhash.Sum256(text).SRI() }
-
-func (raw *fileJSON) encode() []byte {
+// open returns the text without its digest.
+func (f *File) open() []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	if err := e.Encode(raw); err != nil {
+	if err := e.Encode(f.raw()); err != nil {
 		panic(err) // these types cannot fail
 	}
 	return b.Bytes()
 }
+
+// digest returns the digest for a text without one.
+func digest(open []byte) string { return nixhash.Sum256(open).SRI() }
+
+// seal puts a digest into a text without one, which begins with head.
+func seal(open []byte, digest string) []byte {
+	return slices.Concat(open[:len(head)], []byte(digest), open[len(head):])
+}
+
+const head = "{\n  \"version\": 1,\n  \"digest\": \""
 
 func (f *File) raw() *fileJSON {
 	raw := &fileJSON{
@@ -138,15 +146,16 @@ func Parse(filename string, text []byte) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	given := raw.Digest
-	again := f.raw()
-	want := digest(again.encode())
-	again.Digest = given
-	if line := difference(text, again.encode()); line > 0 {
+	given, err := nixhash.Parse(raw.Digest)
+	if err != nil {
+		return nil, f.errorAt("digest", err)
+	}
+	open := f.open()
+	if line := difference(text, seal(open, given.SRI())); line > 0 {
 		return fail(line, errors.New("this is not as thaw writes it: a key twice or out of its place, or another spelling"))
 	}
-	if given != want {
-		return fail(0, fmt.Errorf("was changed after thaw wrote it: its digest is %q, that of its content %s", given, want))
+	if want := digest(open); given.SRI() != want {
+		return fail(0, fmt.Errorf("was changed after thaw wrote it: its digest is %s, that of its content %s", given.SRI(), want))
 	}
 	return f, nil
 }
