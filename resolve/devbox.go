@@ -15,20 +15,21 @@ import (
 // devboxLock is a devbox.lock. A package has store paths by system; one that was
 // locked long ago, or comes from a flake, has none.
 type devboxLock struct {
-	LockfileVersion string `json:"lockfile_version"`
-	Packages        map[string]*devboxPackage
+	LockfileVersion string                    `json:"lockfile_version"`
+	Packages        map[string]*devboxPackage `json:"packages"`
 }
 
 type devboxPackage struct {
-	Resolved string
-	Version  string
-	Systems  map[string]*devboxSystem
+	Resolved string                   `json:"resolved"`
+	Version  string                   `json:"version"`
+	Systems  map[string]*devboxSystem `json:"systems"`
 }
 
 type devboxSystem struct {
 	Outputs []struct {
-		Name, Path string
-	}
+		Name string `json:"name"`
+		Path string `json:"path"`
+	} `json:"outputs"`
 	StorePath string `json:"store_path"` // of out; once the only one
 }
 

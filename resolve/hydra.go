@@ -17,13 +17,14 @@ const maxBuild = 4 << 20
 
 // build is what a Hydra says of one.
 type build struct {
-	ID       int64
-	Job      *string
-	Finished any  // 0, 1 or a boolean
-	Status   *int `json:"buildstatus"`
-	System   string
-	NixName  string
-	Outputs  map[string]struct{ Path *string } `json:"buildoutputs"`
+	ID       int64   `json:"id"`
+	Job      *string `json:"job"`
+	Finished any     `json:"finished"` // 0, 1 or a boolean
+	Status   *int    `json:"buildstatus"`
+	System   string  `json:"system"`
+	Outputs  map[string]struct {
+		Path *string `json:"path"`
+	} `json:"buildoutputs"`
 }
 
 // statuses says why a build gave nothing.
@@ -62,7 +63,7 @@ func (r *run) hydra(ctx context.Context, q Query) (Answer, error) {
 func splitHydra(place, name string) (jobset, job string, err error) {
 	u, err := url.Parse(place)
 	if err != nil {
-		return "", "", fmt.Errorf("%q is not a URL", clip(place))
+		return "", "", queryErrorf("%q is not a URL", clip(place))
 	}
 	segments := strings.Split(strings.Trim(u.EscapedPath(), "/"), "/")
 	n := 2 // of the last segments
@@ -74,7 +75,7 @@ func splitHydra(place, name string) (jobset, job string, err error) {
 		if n == 3 {
 			what = "PROJECT/JOBSET/JOB, or with a name PROJECT/JOBSET"
 		}
-		return "", "", fmt.Errorf("hydra:%s does not end in %s", clip(place), what)
+		return "", "", queryErrorf("hydra:%s does not end in %s", clip(place), what)
 	}
 	own := segments[len(segments)-n:]
 	base := segments[:len(segments)-n]
@@ -84,10 +85,10 @@ func splitHydra(place, name string) (jobset, job string, err error) {
 	job = name
 	if n == 3 {
 		if job, err = url.PathUnescape(own[2]); err != nil {
-			return "", "", fmt.Errorf("%q is not a URL", clip(place))
+			return "", "", queryErrorf("%q is not a URL", clip(place))
 		}
 		if name != "" && name != job {
-			return "", "", fmt.Errorf("hydra:%s is the job %s, not %s", clip(place), clip(job), clip(name))
+			return "", "", queryErrorf("hydra:%s is the job %s, not %s", clip(place), clip(job), clip(name))
 		}
 	}
 	u.Path, u.RawPath = "", ""
@@ -101,7 +102,7 @@ func (q Query) built(text []byte, from, job, which string) (Answer, error) {
 	}
 	var b build
 	if err := parseJSON(text, &b); err != nil {
-		return wrong(fmt.Errorf("what the server says of the build %w", err))
+		return wrong(err)
 	}
 	where := fmt.Sprintf("hydra job %s, build %d", from, b.ID)
 	switch {

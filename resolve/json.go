@@ -88,9 +88,9 @@ func strictJSON(dec *json.Decoder, depth int) error {
 // in one with a version. Paths that Nix did not have go to invalid.
 func readPathInfo(text []byte, add func(storepath.Path), invalid func(storepath.Path) error) error {
 	type info struct {
-		Path     *string
-		Valid    *bool
-		StoreDir *string
+		Path     *string `json:"path"`
+		Valid    *bool   `json:"valid"`
+		StoreDir *string `json:"storeDir"`
 	}
 	note := func(p storepath.Path, i *info) error {
 		switch {

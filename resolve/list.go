@@ -19,8 +19,8 @@ import (
 
 // Bounds of what is read, in bytes. The list of a channel has 20 MB.
 const (
-	maxPacked = 128 << 20 // a list as it is served
-	maxList   = 512 << 20 // a list
+	maxPacked = 64 << 20  // a list as it is served
+	maxList   = 256 << 20 // a list
 	maxLine   = 4 << 10   // a line of it
 	maxJSON   = 64 << 20  // a file that is read as a whole
 )

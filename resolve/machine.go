@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -56,6 +57,7 @@ type sighting struct {
 	program string   // a text such as "bin/git is ELF for x86_64"; "" if there is none
 	systems []string // that it is for
 	none    string   // why there is no program
+	size    int64    // of the NAR, in bytes; 0 if it is not known
 	err     error
 }
 
@@ -81,12 +83,11 @@ func (r *run) narrow(ctx context.Context, q Query, w *want, where string) (p sto
 		return p, "", ambiguous
 	}
 	var rejected []Candidate
+	var chosen string // the evidence for the last one that is left
 	for _, p := range w.found {
 		s := r.look(ctx, p, q.Arch)
-		c := Candidate{p, s.program}
-		if c.Note == "" {
-			c.Note = s.none
-		}
+		evidence := cmp.Or(s.program, s.none)
+		c := Candidate{p, fmt.Sprintf("%s; %d bytes", evidence, s.size)}
 		switch {
 		case substituter.KindOf(s.err) == substituter.NotFound:
 			c.Note = "in none of the caches"
@@ -101,12 +102,13 @@ func (r *run) narrow(ctx context.Context, q Query, w *want, where string) (p sto
 			continue
 		}
 		ambiguous.Candidates = append(ambiguous.Candidates, c)
+		chosen = evidence
 	}
 	switch left := ambiguous.Candidates; {
 	case len(left) == 0:
 		return p, "", &NotFoundError{Name: q.asked(), Where: where, Reason: "nothing of that name is for " + q.Arch, Rejected: rejected}
 	case len(left) == 1 && q.Arch != "":
-		return left[0].Path, left[0].Note, nil
+		return left[0].Path, chosen, nil
 	}
 	return p, "", ambiguous
 }
@@ -141,7 +143,7 @@ func (r *run) lookBeyond(ctx context.Context, info *narinfo.Info, arch string, l
 		}
 		n++
 		if other, _ := r.lookInto(ctx, ref, arch, left); other.program != "" {
-			return &sighting{program: "it refers to " + ref.Name() + ", where " + other.program, systems: other.systems}
+			return &sighting{program: "it refers to " + ref.Name() + ", where " + other.program, systems: other.systems, size: s.size}
 		} else if other.err != nil && substituter.KindOf(other.err) != substituter.NotFound {
 			return other
 		}
@@ -169,6 +171,7 @@ func (r *run) lookInto(ctx context.Context, p storepath.Path, arch string, left 
 		return &sighting{err: err}, nil
 	}
 	*left -= read
+	s.size = info.NarSize
 	return s, info
 }
 

@@ -114,11 +114,20 @@ func (n *nearest) add(x parts) {
 	}
 	d := distance(n.pname, x.pname)
 	switch {
-	case d < far && d < len(n.pname):
+	case d < far && d <= len(n.pname)/3: // most short names are like each other
 		n.propose(near{d, x.pname})
-	case strings.HasPrefix(x.pname, n.pname+"-") || strings.HasSuffix(x.pname, "-"+n.pname):
+	case begins(x.pname, n.pname) || begins(n.pname, x.pname) || ends(x.pname, n.pname):
 		n.propose(near{far, x.pname})
 	}
+}
+
+// begins and ends report whether a name is another one with more words.
+func begins(name, with string) bool {
+	return len(name) > len(with) && name[len(with)] == '-' && strings.HasPrefix(name, with)
+}
+
+func ends(name, with string) bool {
+	return len(name) > len(with) && name[len(name)-len(with)-1] == '-' && strings.HasSuffix(name, with)
 }
 
 func (n *nearest) propose(x near) {
@@ -140,14 +149,20 @@ func (n *nearest) names() (names []string) {
 // far is the distance of names that are not like each other.
 const far = 3
 
-// distance counts the characters to insert, delete or replace that turn one name
-// into the other, without regard to case, up to far.
+// distance counts the characters to insert, delete, replace or swap with the next
+// that turn one name into the other, without regard to case, up to far.
 func distance(a, b string) int {
 	if len(a)-len(b) >= far || len(b)-len(a) >= far || len(a) > 64 {
 		return far
 	}
-	var rows [2][68]int
-	last, row := &rows[0], &rows[1]
+	for a != "" && b != "" && lower(a[0]) == lower(b[0]) {
+		a, b = a[1:], b[1:]
+	}
+	for a != "" && b != "" && lower(a[len(a)-1]) == lower(b[len(b)-1]) {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	var rows [3][68]int
+	before, last, row := &rows[0], &rows[1], &rows[2]
 	for j := range len(b) + 1 {
 		last[j] = j
 	}
@@ -160,12 +175,15 @@ func distance(a, b string) int {
 				cost = 0
 			}
 			row[j+1] = min(last[j]+cost, last[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && lower(a[i]) == lower(b[j-1]) && lower(a[i-1]) == lower(b[j]) {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
 			least = min(least, row[j+1])
 		}
 		if least >= far {
 			return far
 		}
-		last, row = row, last
+		before, last, row = last, row, before
 	}
 	return min(last[len(b)], far)
 }

@@ -125,7 +125,7 @@ func (r *run) place(ctx context.Context, queries []int) error {
 	case spec.FromChannel, spec.FromFile:
 		return r.listed(ctx, q.From, queries)
 	}
-	return fmt.Errorf("%s: it is not said where to look it up", clip(q.Name))
+	return queryErrorf("%s: it is not said where to look it up", clip(q.Name))
 }
 
 // each calls f with 0 to n-1, some at a time.
@@ -141,6 +141,13 @@ func each(n int, f func(i int)) {
 	}
 	wg.Wait()
 }
+
+// QueryError says that a query makes no sense.
+type QueryError struct{ text string }
+
+func (e *QueryError) Error() string { return e.text }
+
+func queryErrorf(format string, a ...any) error { return &QueryError{fmt.Sprintf(format, a...)} }
 
 // Candidate is a store path that may be meant.
 type Candidate struct {
