@@ -131,7 +131,10 @@ func TestSystemMounts(t *testing.T) {
 	if err := os.WriteFile(at+"/root/new", make([]byte, 1<<20), 0o644); err != nil {
 		t.Error(err)
 	}
-	if err := os.Remove(at + "/etc"); err != nil { // a link of the merged view
+	if err := os.WriteFile(at+"/etc/new", []byte("not in the store"), 0o644); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(at + "/etc/hostname"); err != nil { // a link of the merged view
 		t.Error(err)
 	}
 	testbed.Run(t, "umount", at)
