@@ -38,6 +38,7 @@ var layers = map[string][]string{
 	"image/ext4":     {"rootfs"},
 	"image/squashfs": {"rootfs"},
 	"image/tarball":  {"rootfs"},
+	"image/vfat":     {"rootfs"},
 	"lock":           {"narinfo", "nixhash", "storepath"},
 	"nixdb":          {"rootfs", "narinfo", "storepath", "nixhash"},
 
