@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"thaw/internal/testbed"
 	"thaw/narinfo"
@@ -165,35 +162,14 @@ func TestSystemBoots(t *testing.T) {
 // shell boots the image and asks a shell on its serial console who it is.
 func shell(t *testing.T, dir, cmdline string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none", "-m", "512",
-		"-machine", "q35,accel=tcg", "-cpu", "max", "-serial", "stdio", "-monitor", "none",
-		"-kernel", "vm.kernel", "-initrd", "vm.initrd", "-append", "console=ttyS0 panic=-1 "+cmdline,
-		"-drive", "file=vm.img,format=raw,if=virtio,snapshot=on")
-	cmd.Dir = dir
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var log strings.Builder
 	answered := false
-	for sc := bufio.NewScanner(stdout); sc.Scan(); {
-		line := sc.Text()
-		log.WriteString(line + "\n")
+	log := console(t, dir, func(line string, in io.Writer) {
 		if strings.Contains(line, "a shell; exit powers off") {
-			io.WriteString(stdin, "echo I am $(id -u) on $(tty)\nexit\n")
+			io.WriteString(in, "echo I am $(id -u) on $(tty)\nexit\n")
 		}
 		answered = answered || strings.Contains(line, "I am 0 on /dev/ttyS0")
-	}
-	if err := cmd.Wait(); err != nil || !answered {
-		t.Errorf("no root shell answered: %v\n%s", err, log.String())
+	}, "-kernel", "vm.kernel", "-initrd", "vm.initrd", "-append", "console=ttyS0 panic=-1 "+cmdline, "-drive", "file=vm.img,format=raw,if=virtio,snapshot=on")
+	if !answered {
+		t.Errorf("no root shell answered:\n%s", log)
 	}
 }
