@@ -17,7 +17,7 @@ type GUID string
 // Types of partitions, of the UEFI Specification and the Discoverable Partitions
 // Specification.
 const (
-	TypeESP        GUID = "C12A7328-F81F-11D2-BA4B-00C04FC93EC9" // EFI System Partition
+	TypeESP        GUID = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B" // EFI System Partition
 	TypeLinux      GUID = "0FC63DAF-8483-4772-8E79-3D69D8477DE4" // any Linux file system
 	TypeRootX86_64 GUID = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709" // the root of an x86-64 system
 	TypeRootARM64  GUID = "B921B045-1DF0-41C3-AF44-4C6F280D3FAE" // the root of an AArch64 system
