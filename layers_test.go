@@ -21,6 +21,7 @@ var layers = map[string][]string{
 	"xz":                  nil,
 	"rootfs":              nil,
 	"config":              nil,
+	"examples":            nil,
 	"internal/atomicfile": nil,
 	"internal/compress":   nil,
 	"internal/decompress": {"xz"},
