@@ -79,7 +79,7 @@ func (s *Spec) Place(list string, o Origin) string {
 type Cache struct {
 	// URL has the scheme https, http, s3 or file, or is the name of a directory.
 	URL      string   `key:"url,short" is:"cache" need:"yes"`
-	Priority *int     `key:"priority" range:"0 1000000" unset:"what the cache says, or 50"` // lower is asked first
+	Priority *int     `key:"priority" range:"1 1000000" unset:"what the cache says, or 50"` // lower is asked first
 	Auth     *Auth    `key:"auth" unset:"the netrc file"`
 	Trust    []string `key:"trust" is:"key name" unset:"all keys"` // names of the keys that count for it
 }
