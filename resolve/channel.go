@@ -9,8 +9,6 @@ import (
 	"regexp"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"thaw/storepath"
 	"thaw/substituter"
 )
@@ -30,10 +28,10 @@ var errMoved = errors.New("the channel went on to another release while it was r
 
 // channel passes the paths of a channel to add, and returns what it is called.
 func (r *run) channel(ctx context.Context, place string, add func(storepath.Path)) (where string, err error) {
-	dir := strings.TrimSuffix(place, "/"+listName)
 	if !isURL(place) {
-		return r.channelFile(place, dir, add)
+		return r.channelFile(place, add)
 	}
+	dir := strings.TrimSuffix(place, "/"+listName)
 	var list io.ReadCloser
 	for range 3 {
 		if list, where, err = r.channelURL(ctx, dir); err == nil || !errors.Is(err, errMoved) {
@@ -78,41 +76,33 @@ func (r *run) channelURL(ctx context.Context, dir string) (list io.ReadCloser, w
 	return list, where + ", git revision " + id, nil
 }
 
-// channelFile reads a copy of a channel: a directory, or a list with the revision
-// beside it, where it is known.
-func (r *run) channelFile(place, dir string, add func(storepath.Path)) (where string, err error) {
-	file := dir + "/" + listName
+// channelFile reads a copy of the list of a channel, and of the revision beside it
+// if there is one.
+func (r *run) channelFile(file string, add func(storepath.Path)) (where string, err error) {
 	list, err := r.Open(file)
-	if place != file && isMissing(err) {
-		file, dir = place, place[:strings.LastIndexByte(place, '/')]
-		list, err = r.Open(file)
-	}
 	if err != nil {
 		return "", err
 	}
 	defer list.Close()
-	where = "channel " + place
-	f, err := r.Open(dir + "/" + revisionName)
-	if err == nil {
+	where = "channel " + file
+	beside := file[:strings.LastIndexByte(file, '/')+1] + revisionName
+	f, err := r.Open(beside)
+	switch {
+	case err == nil:
 		defer f.Close()
-		var text []byte
-		text, err = io.ReadAll(io.LimitReader(f, maxRevision))
+		text, err := io.ReadAll(io.LimitReader(f, maxRevision))
 		var id string
 		if err == nil {
 			id, err = parseRevision(text)
 		}
 		if err != nil {
-			return "", at(dir+"/"+revisionName, err)
+			return "", at(beside, err)
 		}
 		where += ", git revision " + id
-	} else if !isMissing(err) {
+	case !errors.Is(err, fs.ErrNotExist):
 		return "", err
 	}
 	return where, at(file, readPacked(list, add))
-}
-
-func isMissing(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
 }
 
 // readPacked reads a list that may be compressed.

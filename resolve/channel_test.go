@@ -80,27 +80,29 @@ func TestChannelMoves(t *testing.T) {
 	}
 }
 
-// A copy of a channel is a directory, or the list alone.
+// A copy of a channel is its list, and the revision beside it.
 func TestChannelFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	list := packed(t, "xz", pathA+"\n")
 	writeFile(t, dir, "with/store-paths.xz", list)
 	writeFile(t, dir, "with/git-revision", revision+"\n")
+	writeFile(t, dir, "here.xz", list)
 	writeFile(t, dir, "without/old.xz", list)
 	writeFile(t, dir, "odd/store-paths.xz", list)
 	writeFile(t, dir, "odd/git-revision", "")
 	for place, want := range map[string]string{
-		"./with":                "channel ./with, git revision " + revision,
 		"./with/store-paths.xz": "channel with/store-paths.xz, git revision " + revision,
 		"without/old.xz":        "channel without/old.xz",
+		"./here.xz":             "channel ./here.xz",
 	} {
 		a, err := one(t, source(t, dir, nil), Query{Name: "a", From: from(t, "channel:"+place)})
 		checkText(t, a, err, pathA+" | "+want+" | ")
 	}
 	for place, want := range map[string]string{
-		"./none": "/none: no such file or directory",
-		"./odd":  `./odd/git-revision: "" is not a revision`,
+		"./none":               "/none: no such file or directory",
+		"./with":               "read " + dir + "/with: is a directory",
+		"./odd/store-paths.xz": `odd/git-revision: "" is not a revision`,
 	} {
 		if _, err := one(t, source(t, dir, nil), Query{Name: "a", From: from(t, "channel:"+place)}); err == nil || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("%s: %v", place, err)

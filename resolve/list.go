@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -275,11 +276,14 @@ func readLines(r io.Reader, add func(storepath.Path)) error {
 // at says where something went wrong.
 func at(place string, err error) error {
 	var e *substituter.Error
+	var local *fs.PathError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &e):
 		return e // it says so
+	case errors.As(err, &local):
+		return local
 	case isURL(place):
 		return &substituter.Error{URL: place, Kind: substituter.Integrity, Err: err}
 	}

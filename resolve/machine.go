@@ -84,8 +84,14 @@ func (r *run) narrow(ctx context.Context, q Query, w *want, where string) (p sto
 	}
 	var rejected []Candidate
 	var chosen string // the evidence for the last one that is left
-	for _, p := range w.found {
+	for i, p := range w.found {
 		s := r.look(ctx, p, q.Arch)
+		if s.err != nil && q.Arch == "" && substituter.KindOf(s.err) != substituter.NotFound && ctx.Err() == nil {
+			for _, p := range w.found[i:] { // it was only to be told what they are
+				ambiguous.Candidates = append(ambiguous.Candidates, Candidate{Path: p})
+			}
+			break
+		}
 		evidence := cmp.Or(s.program, s.none)
 		c := Candidate{p, fmt.Sprintf("%s; %d bytes", evidence, s.size)}
 		switch {

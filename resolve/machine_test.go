@@ -218,6 +218,11 @@ func TestMachinesFail(t *testing.T) {
 			}
 		})
 	}
+	// Without a system it is known that more than one is meant, if not what they are.
+	_, err := one(t, source(t, dir, serve(t, files, fault.Rule{Path: "*.narinfo", Fault: fault.Status(500)})), Query{Name: "git", From: from(t, "list")})
+	if many := new(AmbiguousError); !errors.As(err, &many) || len(many.Candidates) != 2 || many.Candidates[0].Note != "" {
+		t.Error(err)
+	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stop := errors.New("stopped")
 	cancel(stop)

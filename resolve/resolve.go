@@ -90,7 +90,9 @@ func Resolve(ctx context.Context, src Source, queries []Query) ([]Answer, error)
 		units[u] = append(units[u], i)
 	}
 	each(len(units), func(i int) {
-		if err := run.place(ctx, units[i]); err != nil {
+		if err := run.place(ctx, units[i]); substituter.KindOf(err) != 0 {
+			run.errs[units[i][0]] = &PlaceError{err}
+		} else if err != nil {
 			run.errs[units[i][0]] = err
 		}
 	})
@@ -148,6 +150,14 @@ type QueryError struct{ text string }
 func (e *QueryError) Error() string { return e.text }
 
 func queryErrorf(format string, a ...any) error { return &QueryError{fmt.Sprintf(format, a...)} }
+
+// PlaceError says that a channel or a Hydra cannot be read. It wraps a
+// [*substituter.Error].
+type PlaceError struct{ Err error }
+
+func (e *PlaceError) Error() string { return e.Err.Error() }
+
+func (e *PlaceError) Unwrap() error { return e.Err }
 
 // Candidate is a store path that may be meant.
 type Candidate struct {
