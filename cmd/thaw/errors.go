@@ -67,6 +67,9 @@ func explain(err error) (text, hint string, code int) {
 	case errors.Is(err, unix.ENOSPC):
 		return text, "free some space, or write elsewhere", exitFailed
 	}
+	if hint, code, ok := explainNames(err); ok {
+		return text, hint, code
+	}
 	switch substituter.KindOf(err) {
 	case substituter.Network:
 		if strings.Contains(text, "credentials") {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"strings"
@@ -16,7 +15,6 @@ import (
 	"thaw/resolve"
 	"thaw/spec"
 	"thaw/storepath"
-	"thaw/substituter"
 )
 
 // policies are what the spec calls the ways to settle collisions.
@@ -125,20 +123,7 @@ func listed(s *spec.Spec, p spec.Package) ([]storepath.Path, error) {
 
 // lookUp finds the store paths that names mean.
 func (a *app) lookUp(ctx context.Context, w *work, queries []resolve.Query) ([]resolve.Answer, error) {
-	settings, err := a.global.http()
-	if err != nil {
-		return nil, err
-	}
-	client, err := settings.Client()
-	if err != nil {
-		return nil, err
-	}
-	web := &substituter.Web{Client: client, Settings: settings, Events: w.ui.events()}
-	return resolve.Resolve(ctx, resolve.Source{
-		Get:   web.Get,
-		Open:  func(name string) (io.ReadCloser, error) { return os.Open(w.target.spec.File(name)) },
-		Store: w.src.Disk,
-	}, queries)
+	return a.lookUpNames(ctx, w.ui, w.src.Disk, w.target.spec.File, queries)
 }
 
 // limited reports whether the spec has limits that the plan alone may exceed: then
