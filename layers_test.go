@@ -48,6 +48,7 @@ var layers = map[string][]string{
 
 	// 2: where it comes from.
 	"closure":     {"narinfo", "storepath"},
+	"estimate":    {"narinfo", "rootfs", "storepath", "image/cpio", "image/disk", "image/ext4"},
 	"substituter": {"narinfo", "storepath", "nixhash", "internal/atomicfile", "internal/decompress", "internal/keylock"},
 
 	// 3: what becomes of it. assemble imports no image format: it knows
