@@ -109,7 +109,7 @@ func (w *walk) visit(ctx context.Context, cancel context.CancelCauseFunc, p stor
 // Graph answers questions about a closure.
 type Graph struct {
 	Infos []*narinfo.Info // sorted by path
-	refs  [][]int32       // by position in Infos; without self-references
+	refs  [][]int32       // by position in Infos, sorted, without self-references
 }
 
 // NewGraph returns the graph of what [Walk] found.
@@ -129,6 +129,7 @@ func NewGraph(infos []*narinfo.Info) (*Graph, error) {
 				g.refs[i] = append(g.refs[i], j)
 			}
 		}
+		slices.Sort(g.refs[i]) // caches need not
 	}
 	return g, nil
 }
