@@ -55,7 +55,11 @@ func (r *run) matcher(queries []int) matcher {
 func (m matcher) add(p storepath.Path) {
 	full := p.Name()
 	usual := pattern{output: "out"}.split(full)
+	derivation := strings.HasSuffix(full, ".drv")
 	for _, w := range m {
+		if derivation && full != w.name {
+			continue // it is no package
+		}
 		x := usual
 		if w.output != "out" {
 			x = w.split(full)

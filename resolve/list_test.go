@@ -142,6 +142,7 @@ func TestNamesNotFound(t *testing.T) {
 	for i, name := range packages {
 		fmt.Fprintf(&lines, "/nix/store/%032d-%s\n", i, name)
 	}
+	fmt.Fprintln(&lines, "/nix/store/00000000000000000000000000000099-git-2.49.0.drv")
 	writeFile(t, dir, "list", lines.String())
 	writeFile(t, dir, "null", `{"`+pathA+`":null,"`+pathB+`":{}}`)
 	src := source(t, dir, nil)
@@ -154,6 +155,8 @@ func TestNamesNotFound(t *testing.T) {
   /nix/store/00000000000000000000000000000019-python3-3.12.10
   /nix/store/00000000000000000000000000000020-python3-3.13.3`},
 		{"list", "curl", "", "/nix/store/00000000000000000000000000000007-curl-8.14.1 | list | bin dev man"},
+		{"list", "git", "", "/nix/store/00000000000000000000000000000000-git-2.49.0 | list | debug doc"},
+		{"list", "git-2.49.0.drv", "", "/nix/store/00000000000000000000000000000099-git-2.49.0.drv | list | "},
 		{"null", "a", "", "a is not in null\n  " + pathA + "  (Nix did not have it when the list was made)"},
 		{"null", "b", "", pathB + " | null | "},
 	} {

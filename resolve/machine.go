@@ -84,6 +84,7 @@ func (r *run) narrow(ctx context.Context, q Query, w *want, where string) (p sto
 	}
 	var rejected []Candidate
 	var chosen string // the evidence for the last one that is left
+	missing := 0
 	for i, p := range w.found {
 		s := r.look(ctx, p, q.Arch)
 		if s.err != nil && q.Arch == "" && substituter.KindOf(s.err) != substituter.NotFound && ctx.Err() == nil {
@@ -97,6 +98,7 @@ func (r *run) narrow(ctx context.Context, q Query, w *want, where string) (p sto
 		switch {
 		case substituter.KindOf(s.err) == substituter.NotFound:
 			c.Note = "in none of the caches"
+			missing++
 			if q.Arch != "" {
 				rejected = append(rejected, c)
 				continue
@@ -114,6 +116,9 @@ func (r *run) narrow(ctx context.Context, q Query, w *want, where string) (p sto
 	case len(left) == 0:
 		return p, "", &NotFoundError{Name: q.asked(), Where: where, Reason: "nothing of that name is for " + q.Arch, Rejected: rejected}
 	case len(left) == 1 && q.Arch != "":
+		if missing > 0 {
+			chosen += fmt.Sprintf("; of that name %d more, in none of the caches", missing)
+		}
 		return left[0].Path, chosen, nil
 	}
 	return p, "", ambiguous
@@ -122,21 +127,11 @@ func (r *run) narrow(ctx context.Context, q Query, w *want, where string) (p sto
 // look looks into a path, and into what it refers to if it has no program itself,
 // as a script that calls one.
 func (r *run) look(ctx context.Context, p storepath.Path, arch string) *sighting {
-	key := look{p, arch}
-	r.mu.Lock()
-	s := r.looks[key]
-	r.mu.Unlock()
-	if s != nil {
-		return s
-	}
 	left := int64(maxPeek)
 	s, info := r.lookInto(ctx, p, arch, &left)
 	if s.err == nil && s.program == "" {
 		s = r.lookBeyond(ctx, info, arch, &left, s)
 	}
-	r.mu.Lock()
-	r.looks[key] = s
-	r.mu.Unlock()
 	return s
 }
 
@@ -158,8 +153,16 @@ func (r *run) lookBeyond(ctx context.Context, info *narinfo.Info, arch string, l
 }
 
 // lookInto looks for a program in the NAR of a path, of which it reads left bytes
-// at most.
+// at most. What has a program is remembered: many packages refer to it. The info
+// is that of a path without one.
 func (r *run) lookInto(ctx context.Context, p storepath.Path, arch string, left *int64) (*sighting, *narinfo.Info) {
+	key := look{p, arch}
+	r.mu.Lock()
+	known := r.looks[key]
+	r.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
 	info, err := r.Store.Info(ctx, p)
 	if err != nil {
 		return &sighting{err: err}, nil
@@ -178,6 +181,11 @@ func (r *run) lookInto(ctx context.Context, p storepath.Path, arch string, left 
 	}
 	*left -= read
 	s.size = info.NarSize
+	if s.program != "" {
+		r.mu.Lock()
+		r.looks[key] = s
+		r.mu.Unlock()
+	}
 	return s, info
 }
 
@@ -207,16 +215,15 @@ const headerSize = 20
 // have some.
 func findProgram(r io.Reader, arch string) (*sighting, error) {
 	s := &sighting{none: "it has no programs that tell its machine"}
-	for n := nar.NewReader(r); ; {
+	n := nar.NewReader(r)
+	n.AllowDepth(1 << 10)
+	for {
 		h, err := n.Next()
 		switch {
 		case err == io.EOF:
 			return s, nil
 		case errors.Is(err, errBound):
-			if s.program == "" {
-				s.none = fmt.Sprintf("no program in its first %d MiB tells its machine", maxPeek>>20)
-			}
-			return s, nil
+			return &sighting{none: fmt.Sprintf("no program in its first %d MiB tells its machine", maxPeek>>20)}, nil
 		case err != nil:
 			return nil, err
 		case h.Size < headerSize || !mayBeProgram(h):

@@ -77,6 +77,16 @@ func TestFindProgram(t *testing.T) {
 	}
 }
 
+// 32 bits at the beginning say nothing if the rest is not read.
+func TestBoundOf32Bits(t *testing.T) {
+	t.Parallel()
+	nar := archive(t, entry{"bin/a*", i386}, entry{"share/x", make([]byte, 1<<10)}, entry{"z/b*", amd64})
+	s, err := findProgram(&bounded{bytes.NewReader(nar), 1 << 10}, "x86_64-linux")
+	if err != nil || s.program != "" || s.none == "" {
+		t.Error(s, err)
+	}
+}
+
 // Systems that specs can have are those whose programs are known.
 func TestSystems(t *testing.T) {
 	for _, system := range Systems() {
@@ -170,7 +180,7 @@ func TestMachines(t *testing.T) {
 		{"python", "aarch64-linux", at("arm", "python-3.12") + " | list; " + arm + " | "},
 		{"absent", "", fault.Path("absent-1.0").String() + " | list | "},
 		{"absent", "x86_64-linux", "absent is not in list: nothing of that name is for x86_64-linux\n  " + fault.Path("absent-1.0").String() + "  (in none of the caches)"},
-		{"half", "x86_64-linux", at("amd", "half-1.0") + " | list; " + amd + " | "},
+		{"half", "x86_64-linux", at("amd", "half-1.0") + " | list; " + amd + "; of that name 1 more, in none of the caches | "},
 		{"half", "", "half: 2 store paths may be meant in list" + both(at("amd", "half-1.0")+"  ("+amd+")", fault.Path("half-1.0").String()+"  (in none of the caches)")},
 		{"versions", "x86_64-linux", at("old", "versions-1.0") + " | list; " + amd + " | "},
 		{"versions", "", "versions: 2 store paths may be meant in list\n  " + at("old", "versions-1.0") + "  (" + amd + ")\n  " + at("new", "versions-2.0") + "  (" + arm + ")"},

@@ -77,15 +77,15 @@ const workers = 8
 // is read once. All that is wrong is one error.
 func Resolve(ctx context.Context, src Source, queries []Query) ([]Answer, error) {
 	run := &run{Source: src, queries: slices.Clone(queries), answers: make([]Answer, len(queries)), errs: make([]error, len(queries)), looks: map[look]*sighting{}}
-	at := map[spec.From]int{}
+	unit := map[spec.From]int{}
 	var units [][]int // queries that are answered together
 	for i := range run.queries {
 		q := &run.queries[i]
 		q.Output = cmp.Or(q.Output, "out")
-		u, ok := at[q.From]
+		u, ok := unit[q.From]
 		if !ok || q.From.Kind == spec.FromHydra {
 			u = len(units)
-			units, at[q.From] = append(units, nil), u
+			units, unit[q.From] = append(units, nil), u
 		}
 		units[u] = append(units[u], i)
 	}
