@@ -173,8 +173,6 @@ func BenchmarkEntries(b *testing.B) {
 	}
 }
 
-var testTime = time.Unix(1_234_567_890, 0)
-
 type discard struct{}
 
 func (discard) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -175,13 +176,24 @@ func needMount(t testing.TB) {
 		t.Skip("SKIPPED: only root can mount")
 	}
 	testbed.Tool(t, "mount")
-	dir := t.TempDir()
-	path := filepath.Join(dir, imageName)
-	testbed.Run(t, "mksquashfs", dir, path, "-quiet", "-no-progress")
-	if err := mounted(path, func(string) error { return nil }); err != nil {
+	if err := mountable(); err != nil {
 		t.Skipf("SKIPPED: this system mounts no squashfs: %v", err)
 	}
 }
+
+// mountable tries to mount an image that is not ours.
+var mountable = sync.OnceValue(func() error {
+	dir, err := os.MkdirTemp("", "squashfs")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, imageName)
+	if out, err := exec.Command("mksquashfs", os.DevNull, path, "-quiet", "-no-progress").CombinedOutput(); err != nil {
+		return fmt.Errorf("mksquashfs: %v: %s", err, out)
+	}
+	return mounted(path, func(string) error { return nil })
+})
 
 func mountAndWalk(path string) (nodes []rootfstest.Node, err error) {
 	err = mounted(path, func(root string) (err error) {
