@@ -95,7 +95,7 @@ type build struct {
 
 // object adds a store object at path.
 func (b *build) object(ctx context.Context, info *narinfo.Info, path string) error {
-	derivation := b.plan.Nix.DB && strings.HasSuffix(info.StorePath.Name(), ".drv")
+	derivation := b.plan.Nix.DB && isDerivation(info)
 	return ReadObject(ctx, b.root.from, info, func(e rootfs.Entry, data io.Reader) (err error) {
 		rel := e.Path
 		e.Path = path
@@ -190,7 +190,7 @@ func (b *build) derived(ctx context.Context) error {
 			tree.Put(e, nil)
 		}
 	}
-	if err := b.nix(&tree); err != nil {
+	if err := p.nix(&tree, b.derivations); err != nil {
 		return err
 	}
 	tree.Lay(p.Over)
@@ -210,11 +210,28 @@ func (b below) Add(e rootfs.Entry, data io.Reader) error {
 	return b.Sink.Add(e, data)
 }
 
+// Made returns the entries that a build of the plan adds to the store objects and
+// the merged view: those that are certain to be there, and those that give way to
+// what a package has, or are no larger than this.
+func (p *Plan) Made() (known, maybe []rootfs.Entry, err error) {
+	var tree rootfs.Tree
+	q := *p
+	if slices.ContainsFunc(p.Infos, isDerivation) {
+		q.Nix.DB = false // its size depends on their content
+	}
+	if err := q.nix(&tree, nil); err != nil {
+		return nil, nil, err
+	}
+	tree.Lay(p.Over)
+	return slices.Collect(tree.All()), slices.Collect(p.Under.All()), nil
+}
+
+func isDerivation(i *narinfo.Info) bool { return strings.HasSuffix(i.StorePath.Name(), ".drv") }
+
 // nix adds what a Nix in the image is told.
-func (b *build) nix(tree *rootfs.Tree) error {
-	p := b.plan
+func (p *Plan) nix(tree *rootfs.Tree, derivations map[storepath.Path][]byte) error {
 	if p.Nix.DB {
-		store := nixdb.Store{Infos: p.Infos, Epoch: p.Time.Unix(), Derivations: b.derivations, Profiles: p.Nix.Profiles, Roots: p.Nix.Roots}
+		store := nixdb.Store{Infos: p.Infos, Epoch: p.Time.Unix(), Derivations: derivations, Profiles: p.Nix.Profiles, Roots: p.Nix.Roots}
 		if err := store.Put(tree); err != nil {
 			return err
 		}

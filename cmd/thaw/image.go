@@ -45,7 +45,7 @@ func (o *output) create(p *assemble.Plan, stdout io.Writer) (*image, error) {
 	var close func() (size int64, err error)
 	switch o.of.Type {
 	case "ext4":
-		img.sink, close, err = fileSystem(f, p, &o.of.Ext4.FileSystem, 0)
+		img.sink, close, err = fileSystem(f, ext4Options(p, &o.of.Ext4.FileSystem, 0))
 	case "disk":
 		img.sink, close, err = o.disk(f, p)
 	default:
@@ -105,9 +105,9 @@ func (o *output) archive(w io.Writer) (rootfs.Sink, func() error, error) {
 	}, nil
 }
 
-// fileSystem writes an ext4 file system into w, which has room for so many bytes if
-// that is not 0.
-func fileSystem(w io.WriterAt, p *assemble.Plan, of *spec.FileSystem, room int64) (rootfs.Sink, func() (int64, error), error) {
+// ext4Options are those of a file system that has room for so many bytes, if that
+// is not 0.
+func ext4Options(p *assemble.Plan, of *spec.FileSystem, room int64) ext4.Options {
 	opt := ext4.Options{UUID: [16]byte(of.UUID), HashSeed: p.ID("root/ext4/hash-seed"), Label: of.Label, Time: p.Time.Unix()}
 	switch size := of.Size; size.Kind {
 	case spec.Fixed:
@@ -123,6 +123,11 @@ func fileSystem(w io.WriterAt, p *assemble.Plan, of *spec.FileSystem, room int64
 	if opt.UUID == [16]byte{} {
 		opt.UUID = p.ID("root/ext4/uuid")
 	}
+	return opt
+}
+
+// fileSystem writes an ext4 file system into w.
+func fileSystem(w io.WriterAt, opt ext4.Options) (rootfs.Sink, func() (int64, error), error) {
 	fs, err := ext4.NewWriter(w, opt)
 	if err != nil {
 		return nil, nil, err
@@ -150,7 +155,7 @@ func (o *output) disk(w io.WriterAt, p *assemble.Plan) (rootfs.Sink, func() (int
 	if opt.Size > 0 {
 		room = part.Size()
 	}
-	sink, closeFS, err := fileSystem(part, p, &root.FileSystem, room)
+	sink, closeFS, err := fileSystem(part, ext4Options(p, &root.FileSystem, room))
 	if err != nil {
 		return nil, nil, err
 	}

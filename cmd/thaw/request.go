@@ -125,25 +125,3 @@ func listed(s *spec.Spec, p spec.Package) ([]storepath.Path, error) {
 func (a *app) lookUp(ctx context.Context, w *work, queries []resolve.Query) ([]resolve.Answer, error) {
 	return a.lookUpNames(ctx, w.ui, w.src.Disk, w.target.spec.File, queries)
 }
-
-// limited reports whether the spec has limits that the plan alone may exceed: then
-// nothing is fetched before it is known.
-func (t *target) limited() bool {
-	if len(t.spec.Forbid) > 0 {
-		return true
-	}
-	for _, o := range t.spec.Outputs {
-		if o.MaxSize.Bytes > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// limitError says that the image is larger than it may be.
-type limitError struct{ text string }
-
-func (e *limitError) Error() string { return e.text }
-
-// withinLimits holds that no output is certain to become larger than it may be.
-func (w *work) withinLimits() error { return nil }
