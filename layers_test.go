@@ -27,6 +27,7 @@ var layers = map[string][]string{
 	"internal/decompress": {"xz"},
 	"internal/keylock":    nil,
 	"internal/testbed":    nil,
+	"internal/treemap":    nil,
 	"rootfs/rootfstest":   {"rootfs"},
 
 	// 1: what a file means.
