@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -162,14 +161,11 @@ func TestSystemBoots(t *testing.T) {
 // shell boots the image and asks a shell on its serial console who it is.
 func shell(t *testing.T, dir, cmdline string) {
 	t.Helper()
-	answered := false
-	log := console(t, dir, func(line string, in io.Writer) {
-		if strings.Contains(line, "a shell; exit powers off") {
-			io.WriteString(in, "echo I am $(id -u) on $(tty)\nexit\n")
-		}
-		answered = answered || strings.Contains(line, "I am 0 on /dev/ttyS0")
-	}, "-kernel", "vm.kernel", "-initrd", "vm.initrd", "-append", "console=ttyS0 panic=-1 "+cmdline, "-drive", "file=vm.img,format=raw,if=virtio,snapshot=on")
-	if !answered {
-		t.Errorf("no root shell answered:\n%s", log)
-	}
+	m := start(t, dir, "qemu-system-x86_64 -nographic -no-reboot -m 512 -machine q35 -drive file=vm.img,format=raw,if=virtio,snapshot=on "+
+		"-kernel vm.kernel -initrd vm.initrd -append 'console=ttyS0 panic=-1 "+cmdline+"'")
+	m.expect("a shell; exit powers off")
+	m.expect("# ")
+	m.ask("id -u; tty", "0\n/dev/ttyS0")
+	m.send("exit\n")
+	m.ends()
 }
