@@ -38,8 +38,9 @@ func (e ForbiddenError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// allowed holds that no path of the closure has a forbidden name.
-func (p *Plan) allowed(patterns []string) error {
+// Allowed holds that no path of the closure has a name that one of the patterns
+// matches; otherwise it is a [ForbiddenError].
+func (p *Plan) Allowed(patterns []string) error {
 	if len(patterns) == 0 {
 		return nil
 	}

@@ -91,7 +91,7 @@ func Resolve(ctx context.Context, lookup closure.Lookup, r Request) (*Plan, erro
 		p.Under = r.Under
 	}
 	p.choose(r.Packages)
-	if err := p.allowed(r.Forbid); err != nil {
+	if err := p.Allowed(r.Forbid); err != nil {
 		return nil, err
 	}
 	if err := p.knows(r.Nix); err != nil {
