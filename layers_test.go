@@ -29,6 +29,7 @@ var layers = map[string][]string{
 	"internal/testbed":    nil,
 	"internal/treemap":    nil,
 	"rootfs/rootfstest":   {"rootfs"},
+	"image/raw/rawtest":   {"image/raw", "internal/testbed"},
 
 	// 1: what a file means.
 	"narinfo":        {"storepath", "nixhash"},
@@ -38,6 +39,8 @@ var layers = map[string][]string{
 	"image/disk":     nil,
 	"image/erofs":    {"rootfs"},
 	"image/ext4":     {"rootfs"},
+	"image/qcow2":    {"image/raw"},
+	"image/raw":      nil,
 	"image/squashfs": {"rootfs"},
 	"image/tarball":  {"rootfs"},
 	"image/vfat":     {"rootfs"},

@@ -1,0 +1,27 @@
+package qcow2_test
+
+import (
+	"io"
+	"os"
+	"testing"
+
+	"thaw/image/qcow2"
+	"thaw/image/raw/rawtest"
+)
+
+func TestConformance(t *testing.T) {
+	for c, digest := range map[qcow2.Compression]string{
+		qcow2.None: "259a3ddc290e2bc916c4059c9e969d34615bb085cae41eafae55eaec6f8d83bf",
+		qcow2.Zlib: "9f93c0666f9a9b9853b741927e7f9e174ad38a0dc8f93f1a8515c990b6855c30",
+		qcow2.Zstd: "00f7abfa822050c1017265c0dd0afb722ca2853665f77f58e950c63e343bd138",
+	} {
+		t.Run(c.String(), func(t *testing.T) {
+			rawtest.Run(t, rawtest.Format{
+				Name: "qcow2", Block: 64 << 10, Check: true, Digest: digest,
+				Write: func(w *os.File, r io.ReaderAt, size int64) error {
+					return qcow2.Write(w, r, size, qcow2.Options{Compression: c})
+				},
+			})
+		})
+	}
+}
