@@ -20,9 +20,12 @@ import (
 // not depend on the blocks before it, nor on the memory it is given: which
 // worker gets a block is chance.
 func TestEncodersForget(t *testing.T) {
+	if testing.Short() {
+		t.Skip("encoders take long under the race detector, and these are alone")
+	}
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var blocks [][]byte
-	for i := range 60 {
+	for i := range 30 {
 		b := make([]byte, 1+rnd.IntN(32<<10))
 		for k := range b {
 			switch i % 4 {

@@ -81,6 +81,9 @@ func TestEqualLast(t *testing.T) {
 
 // TestHuge has files that are larger than 4 GiB, and looks at parts of them.
 func TestHuge(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes long under the race detector")
+	}
 	t.Parallel()
 	needMount(t)
 	type file struct {
@@ -237,6 +240,9 @@ func TestFarLinks(t *testing.T) {
 
 // TestLimits has as many owners as the format holds, and one more.
 func TestLimits(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes long under the race detector")
+	}
 	t.Parallel()
 	needMount(t)
 	var entries []entry
@@ -416,6 +422,9 @@ func TestExport(t *testing.T) {
 
 // TestMemory bounds what is in memory while a large file goes through.
 func TestMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("memory is not judged under the race detector")
+	}
 	const jobs, blockSize = 2, 1 << 20
 	w, err := squashfs.NewWriter(discard{}, squashfs.Options{Compression: squashfs.LZ4, Fast: true, BlockSize: blockSize, Jobs: jobs})
 	if err != nil {
