@@ -89,11 +89,11 @@ a line for each entry.`,
 			}
 			defer w.close()
 			start := time.Now()
-			r, err := w.build(cmd.Context(), &o, outs, a.stdout)
+			r, boot, err := w.build(cmd.Context(), &o, outs, a.stdout)
 			if err != nil {
 				return err
 			}
-			return a.built(w, &o, r, time.Since(start))
+			return a.built(w, &o, r, boot, time.Since(start))
 		},
 	}
 	f := cmd.Flags()
@@ -176,9 +176,8 @@ func linkPlaces(values []string) ([]string, error) {
 
 // build writes the outputs and the boot files beside them. None appears before
 // all are whole.
-func (w *work) build(ctx context.Context, o *buildOptions, outs []*output, stdout io.Writer) ([]*result, error) {
+func (w *work) build(ctx context.Context, o *buildOptions, outs []*output, stdout io.Writer) (rs []*result, boot *booting, err error) {
 	var (
-		rs     []*result
 		root   *assemble.Root
 		whole  []func() error
 		settle = func(*assemble.Root) {}
@@ -186,7 +185,7 @@ func (w *work) build(ctx context.Context, o *buildOptions, outs []*output, stdou
 	if w.target.spec.Rootfs.Merge.Report {
 		settle = w.report
 	}
-	err := w.while(func(ctx context.Context) error {
+	err = w.while(func(ctx context.Context) error {
 		for _, out := range outs {
 			img, err := out.create(w.plan, stdout)
 			if err != nil {
@@ -213,14 +212,17 @@ func (w *work) build(ctx context.Context, o *buildOptions, outs []*output, stdou
 			rs = append(rs, r)
 			whole = append(whole, img.commit)
 		}
+		if boot, err = w.boots(root); err != nil {
+			return err
+		}
 		for _, b := range []struct {
 			file string
-			find func() (*assemble.BootFile, error)
-		}{{o.kernelOut, w.kernel(root)}, {o.initrdOut, w.initrd(root)}} {
+			find func(*assemble.Root) (*assemble.BootFile, error)
+		}{{o.kernelOut, w.kernel}, {o.initrdOut, w.initrd}} {
 			if b.file == "" {
 				continue
 			}
-			f, err := copyBootFile(ctx, b.file, b.find)
+			f, err := copyBootFile(ctx, b.file, root, b.find)
 			if err != nil {
 				return err
 			}
@@ -234,7 +236,7 @@ func (w *work) build(ctx context.Context, o *buildOptions, outs []*output, stdou
 		}
 		return nil
 	})
-	return rs, err
+	return rs, boot, err
 }
 
 // report lists the collisions that were settled.
@@ -244,23 +246,66 @@ func (w *work) report(root *assemble.Root) {
 	}
 }
 
-// kernel returns how the kernel is found: as the spec says, or among the packages.
-func (w *work) kernel(root *assemble.Root) func() (*assemble.BootFile, error) {
-	if b := w.target.spec.Boot; b != nil && strings.HasPrefix(b.Kernel, "/") {
-		return func() (*assemble.BootFile, error) { return root.File("kernel", b.Kernel) }
-	}
-	return root.Kernel
+// booting is what an image boots with, as JSON.
+type booting struct {
+	Kernel  string `json:"kernel,omitempty"` // in the store
+	Initrd  string `json:"initrd,omitempty"` // in the store
+	Cmdline string `json:"cmdline,omitempty"`
 }
 
-func (w *work) initrd(root *assemble.Root) func() (*assemble.BootFile, error) {
-	if b := w.target.spec.Boot; b != nil && strings.HasPrefix(b.Initrd, "/") {
-		return func() (*assemble.BootFile, error) { return root.File("initrd", b.Initrd) }
+// boots returns what the spec says of booting, nil for nothing.
+func (w *work) boots(root *assemble.Root) (*booting, error) {
+	s := w.target.spec.Boot
+	if s == nil {
+		return nil, nil
 	}
-	return root.Initrd
+	b := &booting{Cmdline: s.Cmdline}
+	if s.Kernel != "none" {
+		f, err := w.kernel(root)
+		if err != nil {
+			return nil, fmt.Errorf("boot.kernel: %w", err)
+		}
+		b.Kernel = f.String()
+	}
+	if s.Initrd != "none" {
+		f, err := w.initrd(root)
+		var none *assemble.NoBootFileError
+		if err != nil && (s.Initrd != "auto" || !errors.As(err, &none)) {
+			return nil, fmt.Errorf("boot.initrd: %w", err)
+		}
+		if err == nil {
+			b.Initrd = f.String()
+		}
+	}
+	return b, nil
 }
 
-func copyBootFile(ctx context.Context, file string, find func() (*assemble.BootFile, error)) (*atomicfile.File, error) {
-	boot, err := find()
+// kernel finds the kernel: as the spec says, or in the packages.
+func (w *work) kernel(root *assemble.Root) (*assemble.BootFile, error) {
+	switch b := w.target.spec.Boot; {
+	case b == nil || b.Kernel == "auto":
+		return root.Kernel()
+	case b.Kernel == "none":
+		return nil, usage("leave out --kernel-out", "boot.kernel of the spec is none")
+	default:
+		return root.File("kernel", b.Kernel)
+	}
+}
+
+// initrd finds the initrd likewise.
+func (w *work) initrd(root *assemble.Root) (*assemble.BootFile, error) {
+	switch b := w.target.spec.Boot; {
+	case b == nil || b.Initrd == "auto":
+		return root.Initrd()
+	case b.Initrd == "none":
+		return nil, usage("leave out --initrd-out", "boot.initrd of the spec is none")
+	default:
+		return root.File("initrd", b.Initrd)
+	}
+}
+
+func copyBootFile(ctx context.Context, file string, root *assemble.Root, find func(*assemble.Root) (*assemble.BootFile, error)) (*atomicfile.File, error) {
+	boot, err := find(root)
 	if err != nil {
 		return nil, err
 	}
@@ -287,7 +332,7 @@ type result struct {
 	Format string `json:"format"`
 }
 
-func (a *app) built(w *work, o *buildOptions, rs []*result, took time.Duration) error {
+func (a *app) built(w *work, o *buildOptions, rs []*result, boot *booting, took time.Duration) error {
 	objects, received, byCache, warnings := w.ui.totals()
 	if len(w.toFetch) > 0 {
 		w.ui.step("fetching", "%s, %s", count(objects, "path"), inBytes(received))
@@ -315,12 +360,13 @@ func (a *app) built(w *work, o *buildOptions, rs []*result, took time.Duration) 
 	return json.NewEncoder(out).Encode(struct {
 		*result
 		Outputs  []*result          `json:"outputs"`
+		Boot     *booting           `json:"boot,omitempty"`
 		Closure  closureTotals      `json:"closure"`
 		Fetched  int                `json:"fetched"`
 		Received map[string]int64   `json:"received"`
 		Degraded []string           `json:"degraded"`
 		Warnings []string           `json:"warnings"`
 		Seconds  map[string]float64 `json:"seconds"`
-	}{only, rs, closureTotals{len(w.plan.Infos), w.plan.NarSize()}, objects, byCache, append([]string{}, degraded...), warnings,
+	}{only, rs, boot, closureTotals{len(w.plan.Infos), w.plan.NarSize()}, objects, byCache, append([]string{}, degraded...), warnings,
 		map[string]float64{"resolve": w.resolved.Seconds(), "build": took.Seconds()}})
 }
