@@ -215,16 +215,28 @@ func (b below) Add(e rootfs.Entry, data io.Reader) error {
 // what a package has, or are no larger than this.
 func (p *Plan) Made() (known, maybe []rootfs.Entry, err error) {
 	var tree rootfs.Tree
-	q := *p
-	if slices.ContainsFunc(p.Infos, isDerivation) {
-		q.Nix.DB = false // its size depends on their content
+	maybe = slices.Collect(p.Under.All())
+	derivations, size := map[storepath.Path][]byte{}, int64(0)
+	for _, i := range p.Infos {
+		if isDerivation(i) {
+			derivations[i.StorePath] = noOutputs
+			size += min(i.NarSize, maxDerivation)
+		}
 	}
-	if err := q.nix(&tree, nil); err != nil {
+	if size > 0 && p.Nix.DB {
+		// The database holds the names and paths of their outputs twice over, in a
+		// table and in an index, on pages that are at least in part full.
+		maybe = append(maybe, rootfs.Entry{Path: "outputs of derivations", Mode: 0o644, Size: 16*size + 64<<10})
+	}
+	if err := p.nix(&tree, derivations); err != nil {
 		return nil, nil, err
 	}
 	tree.Lay(p.Over)
-	return slices.Collect(tree.All()), slices.Collect(p.Under.All()), nil
+	return slices.Collect(tree.All()), maybe, nil
 }
+
+// noOutputs is the beginning of a derivation that adds nothing to a database.
+var noOutputs = []byte(`Derive([("out","","","")],`)
 
 func isDerivation(i *narinfo.Info) bool { return strings.HasSuffix(i.StorePath.Name(), ".drv") }
 
