@@ -25,8 +25,8 @@ type Region struct {
 	Kind       Kind
 	Name       string
 	Number     int   // of a partition
-	Type       GUID  // of a partition in a GPT
-	MBRType    byte  // of a partition in an MBR
+	Type       GUID  // of a partition, if it has one
+	MBRType    byte  // of a partition that stands in an MBR
 	Start, End int64 // bytes; End is the byte after
 }
 

@@ -70,7 +70,7 @@ func (s *Section) end(size int64) {
 	w := s.disk
 	s.at.End = w.up(s.at.Start + size)
 	s.limit = s.at.End - s.at.Start
-	s.part.Region = s.at
+	s.part.Region, s.before = s.at, nil
 	w.taken = append(w.taken, s.at)
 	w.next = s.at.End
 	w.open = nil
