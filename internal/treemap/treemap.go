@@ -37,7 +37,8 @@ type Leaf struct {
 	Size  int64  // not negative
 }
 
-func (g *Group) size() (n int64) {
+// Size is the sum of the leaves.
+func (g *Group) Size() (n int64) {
 	for _, l := range g.Leaves {
 		n += l.Size
 	}
@@ -66,10 +67,10 @@ func (m *Map) Write(w io.Writer) error {
 		slices.SortFunc(g.Leaves, func(a, b Leaf) int {
 			return cmp.Or(cmp.Compare(b.Size, a.Size), strings.Compare(a.Name, b.Name), strings.Compare(a.About, b.About))
 		})
-		total += g.size()
+		total += g.Size()
 		groups = append(groups, g)
 	}
-	slices.SortStableFunc(groups, func(a, b Group) int { return cmp.Compare(b.size(), a.size()) })
+	slices.SortStableFunc(groups, func(a, b Group) int { return cmp.Compare(b.Size(), a.Size()) })
 	p.head()
 	p.picture(groups, total)
 	p.table(groups, total)
@@ -112,7 +113,7 @@ func (p *printer) picture(groups []Group, total int64) {
 	fmt.Fprintln(p, `<div class="map" role="img" aria-label="Areas in proportion to sizes. The table below has the same.">`)
 	sizes := make([]int64, len(groups))
 	for i, g := range groups {
-		sizes[i] = g.size()
+		sizes[i] = g.Size()
 	}
 	for i, r := range squarify(sizes, ratio, 1) {
 		g := &groups[i]
@@ -190,7 +191,7 @@ body { margin: 0; background: var(--page); color: var(--text); font: 15px/1.4 sy
 main { max-width: 1400px; margin: 0 auto; padding: 1em }
 h1 { font-size: 1.3em; margin: 0 0 .3em }
 p { margin: .1em 0 }
-i { font-style: normal; opacity: .75 }
+i { font-style: normal; opacity: .75; white-space: nowrap }
 .map { position: relative; width: 100%; aspect-ratio: 8 / 5; margin: 1em 0; font-size: 12px; line-height: 1.3 }
 .map div { position: absolute; box-sizing: border-box; overflow: hidden }
 .group { container-type: size; background: hsl(var(--h) 45% var(--group)); border: 1px solid var(--line) }
@@ -199,11 +200,11 @@ i { font-style: normal; opacity: .75 }
 .group > div > div { container-type: size; background: hsl(var(--h) 55% var(--light)); border: 1px solid hsl(var(--h) 45% var(--group)) }
 .group > div > div:hover { outline: 2px solid var(--text); outline-offset: -2px }
 .map span { display: none; padding: 1px 3px; overflow-wrap: anywhere }
-@container (min-width: 48px) and (min-height: 18px) { .map span { display: block } }
+@container (min-width: 56px) and (min-height: 19px) { .map span { display: block } }
 @container (max-height: 36px) { .group > b { display: none } .group > div { inset: 0 } }
-table { border-collapse: collapse; font-size: 13px; width: 100% }
+table { border-collapse: collapse; table-layout: fixed; font-size: 13px; width: 100% }
 th { text-align: left }
 th, td { padding: .15em .8em .15em 0; border-bottom: 1px solid color-mix(in srgb, var(--text) 15%, transparent); overflow-wrap: anywhere }
-td:nth-child(-n+2) { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
+td:nth-child(-n+2), th:nth-child(-n+2) { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; width: 6em }
 .key { display: inline-block; width: .8em; height: .8em; margin-right: .4em; background: hsl(var(--h) 55% var(--light)); border: 1px solid hsl(var(--h) 45% var(--group)) }
 `
