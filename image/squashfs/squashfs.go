@@ -11,17 +11,18 @@
 // stored once: the full blocks of two files if all of them are equal, and their
 // ends if these are. Blocks of zeros take no space.
 //
-// Memory: about 200 bytes an entry, and 4 for each full block of a file; the
-// compressed listings of all directories and their extended attributes; and for
-// each job five blocks and its encoder, which has 35 MiB for [Zstd], 1.2 MiB
-// for [Gzip] and less for the others. Nothing is spooled.
+// Memory: about 220 bytes an entry, and 4 for each full block of a file; the
+// compressed listings of all directories, and extended attributes; 1 MiB and
+// ten blocks, and four blocks more for each job. Each job has an encoder, and
+// there is one more: 35 MiB for [Zstd], 6 MiB where it is fast, ten blocks for
+// [XZ], at most 1.5 MiB for the others. Nothing is spooled.
 //
 // The package writes and does not read. It trusts the laws of package rootfs;
 // put [rootfs.Check] in front of a Writer where a stream may break them.
 //
-// The format is that of Linux (Documentation/filesystems/squashfs.rst), as "The
-// squashfs binary format" of squashfs-tools-ng (doc/format.adoc) has it in
-// detail. Comments in the code name sections of the latter in quotes.
+// The format is that of Linux (Documentation/filesystems/squashfs.rst), in detail
+// "Squashfs Binary Format" of squashfs-tools-ng (doc/format.adoc). Comments in
+// the code name sections of the latter in quotes.
 package squashfs
 
 import (
@@ -43,7 +44,8 @@ type Options struct {
 	// Compression is of everything but the superblock. The zero value is
 	// Zstd.
 	Compression Compression
-	// Fast chooses the encoder's settings for speed rather than size.
+	// Fast chooses the encoder's settings for speed rather than size. XZ
+	// has no such choice.
 	Fast bool
 	// BlockSize is how many bytes of a file are compressed together: a power
 	// of two from [MinBlockSize] to [MaxBlockSize]. Zero means
@@ -62,6 +64,8 @@ const (
 	// MaxTime is the last second since 1970 of a time stamp, in 2106. There
 	// is none before 1970.
 	MaxTime = math.MaxUint32
+
+	maxJobs = 1024
 )
 
 // A Writer writes one file system. It implements [rootfs.Sink] and
@@ -118,8 +122,8 @@ func NewWriter(w io.WriterAt, o Options) (*Writer, error) {
 		return nil, fmt.Errorf("squashfs: time %d: 0 to %d", o.Time, int64(MaxTime))
 	case o.BlockSize < MinBlockSize || o.BlockSize > MaxBlockSize || bits.OnesCount(uint(o.BlockSize)) != 1:
 		return nil, fmt.Errorf("squashfs: block size %d: a power of two from %d to %d", o.BlockSize, MinBlockSize, MaxBlockSize)
-	case o.Jobs < 0:
-		return nil, fmt.Errorf("squashfs: %d jobs", o.Jobs)
+	case o.Jobs < 0 || o.Jobs > maxJobs:
+		return nil, fmt.Errorf("squashfs: %d jobs: at most %d", o.Jobs, maxJobs)
 	}
 	enc, err := newEncoder(&o, metadataSize)
 	if err != nil {

@@ -317,7 +317,8 @@ func TestOptions(t *testing.T) {
 		{squashfs.Options{BlockSize: 5000}, "squashfs: block size 5000: a power of two from 4096 to 1048576"},
 		{squashfs.Options{BlockSize: 2 << 20}, "squashfs: block size 2097152: a power of two from 4096 to 1048576"},
 		{squashfs.Options{BlockSize: -4096}, "squashfs: block size -4096: a power of two from 4096 to 1048576"},
-		{squashfs.Options{Jobs: -1}, "squashfs: -1 jobs"},
+		{squashfs.Options{Jobs: -1}, "squashfs: -1 jobs: at most 1024"},
+		{squashfs.Options{Jobs: 1 << 30}, "squashfs: 1073741824 jobs: at most 1024"},
 		{squashfs.Options{Compression: 5}, "squashfs: there is no Compression(5)"},
 		{squashfs.Options{Compression: -1}, "squashfs: there is no Compression(-1)"},
 	} {

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -215,9 +216,9 @@ func TestCompressions(t *testing.T) {
 	}
 }
 
-// TestJobs demands the same bytes of any number of jobs.
+// TestJobs demands the same bytes of any number of jobs and processors.
 func TestJobs(t *testing.T) {
-	t.Parallel()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	files := 60
 	if testing.Short() {
 		files = 15
@@ -230,7 +231,8 @@ func TestJobs(t *testing.T) {
 	}
 	for c := squashfs.Zstd; c <= squashfs.None; c++ {
 		var want []byte
-		for _, jobs := range []int{1, 2, 7} {
+		for procs, jobs := range []int{1, 0, 2, 7} {
+			runtime.GOMAXPROCS(procs + 1)
 			path := mustBuild(t, squashfs.Options{Compression: c, BlockSize: 16 << 10, Fast: true, Jobs: jobs}, entries...)
 			got, err := os.ReadFile(path)
 			if err != nil {
