@@ -22,7 +22,39 @@ func benchTree(b *testing.B) string {
 	if dir := os.Getenv("THAW_BENCH_TREE"); dir != "" {
 		return dir
 	}
-	return strings.TrimSpace(string(testbed.Run(b, "go", "env", "GOROOT")))
+	return goRoot(b)
+}
+
+func goRoot(t testing.TB) string {
+	return strings.TrimSpace(string(testbed.Run(t, "go", "env", "GOROOT")))
+}
+
+// TestSize packs a real tree and compares the size of the image to that of
+// mksquashfs, with settings that take about as long. The rest is the encoders':
+// BenchmarkPack tells more.
+func TestSize(t *testing.T) {
+	dir := filepath.Join(goRoot(t), "src", "net")
+	for _, test := range []struct {
+		o      squashfs.Options
+		theirs []string
+		most   float64
+	}{
+		{squashfs.Options{Fast: true}, []string{"-comp", "zstd", "-Xcompression-level", "3"}, 1.02},
+		{squashfs.Options{Compression: squashfs.LZ4, Fast: true}, []string{"-comp", "lz4"}, 1.02},
+		{squashfs.Options{Compression: squashfs.Gzip, Fast: true}, []string{"-comp", "gzip", "-Xcompression-level", "6"}, 1.06},
+		{squashfs.Options{Compression: squashfs.None}, []string{"-noI", "-noId", "-noD", "-noF", "-noX"}, 1.01},
+	} {
+		path := filepath.Join(t.TempDir(), imageName)
+		if err := pack(test.o, dir, path); err != nil {
+			t.Fatal(err)
+		}
+		testbed.Run(t, "mksquashfs", append([]string{dir, path + ".theirs", "-no-progress", "-quiet"}, test.theirs...)...)
+		ratio := float64(size(t, path)) / float64(size(t, path+".theirs"))
+		t.Logf("%v: %d bytes, %.3f of mksquashfs %v", test.o.Compression, size(t, path), ratio, test.theirs)
+		if ratio > test.most {
+			t.Errorf("%v: more than %.2f", test.o.Compression, test.most)
+		}
+	}
 }
 
 // pack writes a real directory as an image.
