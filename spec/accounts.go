@@ -50,11 +50,23 @@ func (c *checker) accounts() {
 			home = "/root"
 		}
 		u.Home = cmp.Or(u.Home, home)
-		u.Group = c.ownGroup(u, path, gids, groupPath)
-		for j, g := range u.Groups {
+		if u.Group == "" {
+			u.Group = c.ownGroup(u, path, gids, groupPath)
+		}
+	}
+	for i := range r.Users { // now that all groups are known
+		u := &r.Users[i]
+		path := item("rootfs.users", i)
+		known := func(path, g string) {
 			if _, ok := gids[g]; !ok {
-				c.errorf(item(join(path, "groups"), j), "there is no group %s: list it in rootfs.groups", clip(g))
+				c.errorf(path, "there is no group %s: list it in rootfs.groups", clip(g))
 			}
+		}
+		if u.Group != "" { // else the user is wrong already
+			known(join(path, "group"), u.Group)
+		}
+		for j, g := range u.Groups {
+			known(item(join(path, "groups"), j), g)
 		}
 		if slices.Contains(u.Groups, u.Group) {
 			c.errorf(join(path, "groups"), "%s is the user's main group already", u.Group)
@@ -65,15 +77,9 @@ func (c *checker) accounts() {
 	slices.SortFunc(r.Groups, func(a, b Group) int { return cmp.Compare(a.GID, b.GID) })
 }
 
-// ownGroup returns the main group of a user. If none is named it is one of the
+// ownGroup returns the main group of a user for whom none is named: one of the
 // user's own, which is made if it is not there.
 func (c *checker) ownGroup(u *User, path string, gids map[string]uint32, groupPath map[uint32]string) string {
-	if u.Group != "" {
-		if _, ok := gids[u.Group]; !ok {
-			c.errorf(join(path, "group"), "there is no group %s: list it in rootfs.groups", clip(u.Group))
-		}
-		return u.Group
-	}
 	if _, ok := gids[u.Name]; !ok {
 		if other, ok := groupPath[u.UID]; ok {
 			c.errorf(path, "%s gets a group of the same name and number, and %d is that of %s: name one with the key \"group\"", u.Name, u.UID, other)

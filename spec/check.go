@@ -130,6 +130,11 @@ func (c *checker) merge() {
 	if within(m.Into, "/nix") {
 		c.errorf("rootfs.merge.into", "the merged view cannot be in %s: the store is there", m.Into)
 	}
+	for _, dir := range []string{"/dev", "/proc", "/run", "/sys", "/tmp"} {
+		if within(m.Into, dir) {
+			c.errorf("rootfs.merge.into", "the merged view cannot be in %s: a running system mounts over %s", m.Into, dir)
+		}
+	}
 	m.Link = sorted(m.Link)
 	m.Exclude = sorted(m.Exclude)
 }

@@ -130,6 +130,20 @@ func TestFromNix(t *testing.T) {
 	}
 }
 
+// The order of users makes no difference, also where one is in the own group of
+// another.
+func TestOwnGroups(t *testing.T) {
+	const alice, bob = "{ name: alice, uid: 1, groups: [bob] }", "{ name: bob, uid: 2, group: alice }"
+	a, b := "version: 1\nrootfs: { users: [ "+alice+", { name: bob, uid: 2 } ] }", "version: 1\nrootfs: { users: [ { name: bob, uid: 2 }, "+alice+" ] }"
+	if !equal(mustParse(t, "a.yaml", a), mustParse(t, "b.yaml", b)) {
+		t.Error("the order makes a difference")
+	}
+	s := mustParse(t, "c.yaml", "version: 1\nrootfs: { users: [ "+bob+", { name: alice, uid: 1 } ] }")
+	if r := s.Rootfs; r.Users[1].Group != "alice" || !reflect.DeepEqual(r.Groups, []Group{{"alice", 1}}) {
+		t.Errorf("%+v %+v", r.Users, r.Groups)
+	}
+}
+
 // TestNormalised holds what is filled in against what the documentation says.
 func TestNormalised(t *testing.T) {
 	const name = "testdata/good/everything.yaml"
