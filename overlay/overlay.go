@@ -54,7 +54,7 @@ func Read(s *spec.Spec) (*Overlay, error) {
 func newBuilder(s *spec.Spec) *builder {
 	b := &builder{
 		spec: s, rootfs: &s.Rootfs, over: &Overlay{}, time: time.Unix(s.Epoch, 0).UTC(), most: maxEntries,
-		marks: map[string]mark{}, sums: map[string][32]byte{}, reserved: map[string]string{},
+		marks: map[string]mark{}, sums: map[string][32]byte{}, reserved: map[string]string{}, dirs: map[string]string{},
 	}
 	b.reserve()
 	return b
@@ -80,6 +80,7 @@ type builder struct {
 	marks    map[string]mark     // of the entries of Tree
 	sums     map[string][32]byte // of the contents of files in Defaults
 	reserved map[string]string   // files that the build writes, and the keys that say so
+	dirs     map[string]string   // directories of these and of the merged view, likewise
 }
 
 // mark is what an entry does not say.
@@ -135,14 +136,27 @@ func dirMode(p string) fs.FileMode {
 // reserve notes what the build writes besides the overlay.
 func (b *builder) reserve() {
 	if dir := b.rootfs.Nix.ClosureInfo; dir != "" {
+		const key = "rootfs.nix.closure-info"
 		for _, name := range []string{"registration", "store-paths", "total-nar-size"} {
-			b.reserved[strings.TrimPrefix(path(dir)+"/"+name, "./")] = "rootfs.nix.closure-info"
+			b.reserved[strings.TrimPrefix(path(dir)+"/"+name, "./")] = key
 		}
+		b.needDir(path(dir), key)
+	}
+	if len(b.rootfs.Merge.Link) > 0 {
+		b.needDir(path(b.rootfs.Merge.Into), "rootfs.merge.into")
 	}
 }
 
-// inNix says why an entry cannot be where Nix has its files, "" if it can.
-func (b *builder) inNix(e *rootfs.Entry) string {
+// needDir notes that p and all above it are directories, as a key says.
+func (b *builder) needDir(p, key string) {
+	for ; p != "."; p, _ = rootfs.Split(p) {
+		b.dirs[p] = key
+	}
+}
+
+// inTheWay says why an entry cannot be where Nix has its files, or the build needs
+// a directory; "" if it can.
+func (b *builder) inTheWay(e *rootfs.Entry) string {
 	db := b.rootfs.Nix.DB
 	switch p := e.Path; {
 	case strings.HasPrefix(p, "nix/store/"):
@@ -153,6 +167,8 @@ func (b *builder) inNix(e *rootfs.Entry) string {
 		return "it is a directory"
 	case b.reserved[p] != "":
 		return b.reserved[p] + " writes it"
+	case !e.Mode.IsDir() && b.dirs[p] != "":
+		return "it is a directory, as " + b.dirs[p] + " says"
 	}
 	return ""
 }
@@ -161,7 +177,7 @@ func (b *builder) inNix(e *rootfs.Entry) string {
 // holds that nothing else is in the way.
 func (b *builder) claim(e *rootfs.Entry, place string, sum [32]byte) error {
 	e.ModTime = b.time
-	switch why := b.inNix(e); {
+	switch why := b.inTheWay(e); {
 	case len(e.Path) > maxPath:
 		return fmt.Errorf("%s: %s… has more than %d bytes", place, show("/"+e.Path[:40]), maxPath)
 	case why != "":
@@ -202,7 +218,7 @@ func (b *builder) tooMany(place string) error {
 
 // fallback adds an entry to the defaults, unless Tree has it or cannot have it.
 func (b *builder) fallback(e rootfs.Entry, content string) {
-	if b.over.Tree.Has(e.Path) {
+	if b.over.Tree.Has(e.Path) || b.dirs[e.Path] != "" {
 		return
 	}
 	for dir, _ := rootfs.Split(e.Path); dir != "."; dir, _ = rootfs.Split(dir) {
