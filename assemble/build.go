@@ -152,7 +152,7 @@ func (p *Plan) claims() (out []fhs.Claim) {
 			claim(e.Path, true)
 		}
 	}
-	if p.Nix.ClosureInfo != "" {
+	if p.Nix.ClosureInfo != "" && p.Nix.ClosureInfo != "." {
 		claim(p.Nix.ClosureInfo, true)
 	}
 	return out
@@ -186,7 +186,7 @@ func (b *build) derived(ctx context.Context) error {
 	tree.Lay(p.Under)
 	for _, e := range merged.Entries {
 		e.Path, e.ModTime = p.into()+e.Path, p.Time
-		if !mountedOver(e.Path) && !(e.Mode.IsDir() && tree.Has(e.Path)) {
+		if old, _ := tree.Get(e.Path); !mountedOver(e.Path) && !(e.Mode.IsDir() && old.Mode.IsDir()) {
 			tree.Put(e, nil)
 		}
 	}
@@ -256,7 +256,7 @@ func (p *Plan) nix(tree *rootfs.Tree, derivations map[storepath.Path][]byte) err
 		"registration":   nixdb.Registration(p.Infos),
 		"total-nar-size": nixdb.TotalNarSize(p.Infos),
 	} {
-		e := rootfs.Entry{Path: p.Nix.ClosureInfo + "/" + name, Mode: 0o644, ModTime: p.Time}
+		e := rootfs.Entry{Path: strings.TrimPrefix(p.Nix.ClosureInfo+"/"+name, "./"), Mode: 0o644, ModTime: p.Time}
 		tree.Put(e, content)
 	}
 	return nil

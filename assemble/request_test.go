@@ -164,8 +164,32 @@ func TestNix(t *testing.T) {
 	if got.content["etc/closure/store-paths"] != p.String()+"\n" {
 		t.Errorf("store-paths: %q", got.content["etc/closure/store-paths"])
 	}
+	plan.Nix.ClosureInfo, got = ".", recorder{}
+	if _, err := Build(t.Context(), c.open(t), plan, &got); err != nil || got.content["store-paths"] != p.String()+"\n" {
+		t.Errorf("closure-info in the root: %q, %v", got.content["store-paths"], err)
+	}
 	r.Nix.Roots = []nixdb.Root{{Name: "x", Path: other}}
 	if _, err := Resolve(t.Context(), c.open(t).Info, r); err == nil || !strings.Contains(err.Error(), other.String()) {
 		t.Errorf("a root that is not in the closure: %v", err)
+	}
+}
+
+// A directory that several packages have takes the place of a file that is there
+// for want of a better one.
+func TestDirectoryForDefault(t *testing.T) {
+	c := newCache(t)
+	a := c.add(t, "a", pack(t, ".", "d", "./etc", "d", "./etc/hosts", "d", "./etc/hosts/a", "1"))
+	b := c.add(t, "b", pack(t, ".", "d", "./etc", "d", "./etc/hosts", "d", "./etc/hosts/b", "2"))
+	r := request([]string{"etc"}, a, b)
+	r.Under = new(rootfs.Tree)
+	r.Under.Put(rootfs.Dir("etc", 0o755), nil)
+	r.Under.Put(rootfs.Entry{Path: "etc/hosts", Mode: 0o644}, []byte("x"))
+	plan, err := Resolve(t.Context(), c.open(t).Info, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got recorder
+	if _, err := Build(t.Context(), c.open(t), plan, &got); err != nil || !slices.Contains(got.list(), "drwxr-xr-x 1 etc/hosts ") {
+		t.Errorf("%v\n%s", err, strings.Join(got.list(), "\n"))
 	}
 }
