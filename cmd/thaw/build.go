@@ -143,12 +143,14 @@ func (o *buildOptions) apply(cmd *cobra.Command, t *target, stdout *results) ([]
 	} else if i := slices.IndexFunc([]string{"format", "size", "label", "uuid"}, cmd.Flags().Changed); i >= 0 {
 		return nil, usage("write it into "+t.file, "--%s is for store paths; the outputs of the spec say it", []string{"format", "size", "label", "uuid"}[i])
 	}
-	packages := s.Packages // as they are, and with their lines
-	if err := s.Normalise(); err != nil {
+	n := *s
+	if err := n.Normalise(); err != nil {
 		return nil, usage("", "%v", err)
 	}
-	if !t.paths() {
-		s.Packages = packages
+	if t.paths() {
+		*s = n
+	} else {
+		s.Outputs = n.Outputs // all else is canonical, and has its lines
 	}
 	return o.files(s, stdout)
 }

@@ -155,7 +155,7 @@ func (t *target) wishes() ([]lock.Root, error) {
 		if file != "" {
 			var err error
 			if r.File, err = hashFile(t.spec.File(file)); err != nil {
-				return nil, fmt.Errorf("packages[%d]: %w", p.Origin.Index, err)
+				return nil, fmt.Errorf("%s: %w", t.spec.Place("packages", p.Origin), err)
 			}
 		}
 		out[i] = r
@@ -167,7 +167,7 @@ func (t *target) wishes() ([]lock.Root, error) {
 func isFile(f spec.From) bool { return !strings.Contains(f.Place, "://") }
 
 func hashFile(name string) (nixhash.Hash, error) {
-	f, err := os.Open(name)
+	f, err := openFile(name)
 	if err != nil {
 		return nixhash.Hash{}, err
 	}

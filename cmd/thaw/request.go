@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"thaw/assemble"
 	"thaw/fhs"
@@ -114,11 +117,45 @@ func (a *app) packages(ctx context.Context, w *work) (out []assemble.Package, na
 // listed returns the store paths in the file that a package is.
 func listed(s *spec.Spec, p spec.Package) ([]storepath.Path, error) {
 	file := s.File(p.ClosureOf)
-	text, err := os.ReadFile(file)
+	text, err := readList(file)
 	if err != nil {
-		return nil, fmt.Errorf("packages[%d]: %w", p.Origin.Index, err)
+		return nil, fmt.Errorf("%s: %w", s.Place("packages", p.Origin), err)
 	}
 	return resolve.ReadPaths(file, text)
+}
+
+// maxList is the length limit of a file that lists store paths, in bytes.
+const maxList = 64 << 20
+
+// readList reads a file that lists store paths.
+func readList(name string) ([]byte, error) {
+	f, err := openFile(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxList+1))
+	if err == nil && len(text) > maxList {
+		err = fmt.Errorf("%s is longer than %s", name, inBytes(maxList))
+	}
+	return text, err
+}
+
+// openFile opens a file that the spec names, and that has an end.
+func openFile(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", name)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // lookUp finds the store paths that names mean.
