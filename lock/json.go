@@ -123,6 +123,11 @@ func Parse(filename string, text []byte) (*File, error) {
 	if len(text) > MaxSize {
 		return fail(0, fmt.Errorf("is longer than %d MiB", MaxSize>>20))
 	}
+	if bytes.Count(text, []byte("{")) > 1000+len(text)/64 || bytes.Count(text, []byte(`"`)) > 1000+len(text)/4 {
+		// Store paths and hashes are longer. What is empty costs next to nothing
+		// here, and much in memory.
+		return fail(0, errors.New("is no lock: it has next to nothing in most of its objects or texts"))
+	}
 	if n := bytes.Index(text, []byte("\n<<<<<<< ")); n >= 0 {
 		return fail(lineAt(text, n+2), errors.New("this is an unfinished merge"))
 	}

@@ -183,6 +183,8 @@ func TestBad(t *testing.T) {
 		{"[]", "vm.lock.json:1: the whole must not be a JSON array"},
 		{strings.Repeat("[", 20000), "vm.lock.json:1: this is not JSON: invalid character '[' exceeded max depth"},
 		{strings.Repeat(" ", MaxSize+1), "vm.lock.json: is longer than 64 MiB"},
+		{`{"version": 1, "roots": [` + strings.Repeat("{},", 9999) + `{}]}`, "vm.lock.json: is no lock: "},
+		{`{"version": 1, "paths": [{"references": [` + strings.Repeat(`"",`, 9999) + `""]}]}`, "vm.lock.json: is no lock: "},
 	} {
 		if _, err := Parse("vm.lock.json", []byte(test.text)); err == nil || !strings.HasPrefix(err.Error(), test.want) {
 			t.Errorf("%.10q…: %v", test.text, err)
