@@ -43,7 +43,11 @@ var layers = map[string][]string{
 	"image/raw":      nil,
 	"image/squashfs": {"rootfs"},
 	"image/tarball":  {"rootfs"},
+	"image/vdi":      {"image/raw"},
 	"image/vfat":     {"rootfs"},
+	"image/vhd":      {"image/raw"},
+	"image/vhdx":     {"image/raw"},
+	"image/vmdk":     {"image/raw"},
 	"lock":           {"narinfo", "nixhash", "storepath"},
 	"nixdb":          {"rootfs", "narinfo", "storepath", "nixhash"},
 

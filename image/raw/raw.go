@@ -6,8 +6,9 @@
 // not read, where the system tells of it.
 //
 // Blocks are read and worked on by as many goroutines as there are processors,
-// up to [MaxJobs], and come in their order. Four blocks, and four results of work
-// on them, are in memory for each goroutine at most.
+// up to [MaxJobs], and come in their order. Where there is no work but to read, two
+// are enough. Four blocks, and four results of work on them, are in memory for each
+// goroutine at most.
 package raw
 
 import (
@@ -98,6 +99,35 @@ func (m *Image) Blocks(size int, packer func() (Packer, error)) iter.Seq2[Block,
 	}
 }
 
+// WriteTo writes all of the disk, its zeros as well, to w.
+func (m *Image) WriteTo(w io.Writer) (n int64, err error) {
+	const size = 256 << 10
+	fill := func(end int64) error {
+		for n < end {
+			k, err := w.Write(zeros[:min(int64(len(zeros)), end-n)])
+			n += int64(k)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for b, err := range m.Blocks(size, nil) {
+		if err != nil {
+			return n, err
+		}
+		if err := fill(b.Index * size); err != nil {
+			return n, err
+		}
+		k, err := w.Write(b.Data[:min(size, m.Size()-n)])
+		n += int64(k)
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, fill(m.Size())
+}
+
 // A task is a block on its way.
 type task struct {
 	block Block
@@ -118,6 +148,9 @@ type pipe struct {
 
 func (p *pipe) start(packer func() (Packer, error)) error {
 	jobs := min(runtime.GOMAXPROCS(0), MaxJobs)
+	if packer == nil {
+		jobs = min(jobs, 2)
+	}
 	n := 3*jobs + 1
 	p.free, p.work, p.order = make(chan *task, n), make(chan *task, n), make(chan *task, n)
 	packers := make([]Packer, jobs)
@@ -226,14 +259,11 @@ func (m *Image) data(from int64) (start, end int64) {
 	return min(start, m.length), min(end, m.length)
 }
 
-var zeros [4096]byte
+var zeros [64 << 10]byte
 
 func allZero(p []byte) bool {
-	for len(p) > len(zeros) {
-		if !bytes.Equal(p[:len(zeros)], zeros[:]) {
-			return false
-		}
+	for len(p) > len(zeros) && bytes.Equal(p[:len(zeros)], zeros[:]) {
 		p = p[len(zeros):]
 	}
-	return bytes.Equal(p, zeros[:len(p)])
+	return len(p) <= len(zeros) && bytes.Equal(p, zeros[:len(p)])
 }
