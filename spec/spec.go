@@ -94,6 +94,9 @@ type Auth struct {
 // DefaultPriority is the priority of a package that states none.
 const DefaultPriority = 5
 
+// LeastPriority is the priority that wins over all others.
+const LeastPriority = -1000
+
 // Package is something that goes into the image. One of Path, Name and ClosureOf
 // is set.
 type Package struct {
