@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -66,7 +67,7 @@ a line for each entry.`,
       /nix/store/iv6mnmnw8z16ca4yawz70zfapazdfyvq-hello-static-1.0
   thaw build vm.yaml -o vm.img --kernel-out vm.kernel --initrd-out vm.initrd`,
 		GroupID: "make",
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			t, err := a.target(cmd, args)
 			if err != nil {
 				return err
@@ -80,7 +81,13 @@ a line for each entry.`,
 			if err != nil {
 				return err
 			}
-			if err := ready(outs, o.kernelOut, o.initrdOut); err != nil {
+			made, err := ready(outs, o.kernelOut, o.initrdOut)
+			defer func() {
+				if err != nil && made != "" {
+					os.Remove(made) // if it is still empty
+				}
+			}()
+			if err != nil {
 				return err
 			}
 			w, err := a.resolveAndFetch(cmd.Context(), t)

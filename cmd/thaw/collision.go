@@ -79,7 +79,7 @@ func (e *collisionError) hint() string {
 		}
 		var ways []string
 		for _, s := range []fhs.Side{c.First, c.Second} {
-			if q, ok := e.work.named(s.Package); ok {
+			if q, ok := e.work.named(s.Package); ok && q.Priority > spec.LeastPriority {
 				ways = append(ways, fmt.Sprintf("{ %s, priority: %d } (%s)", key(q), q.Priority-1, e.work.place(q)))
 			}
 		}

@@ -185,8 +185,22 @@ func (o *buildOptions) files(s *spec.Spec, stdout *results) (outs []*output, err
 
 // ready refuses, before anything is fetched, files that cannot be written: the
 // outputs, and the boot files beside them. It makes the directory of several
-// outputs.
-func ready(outs []*output, beside ...string) error {
+// outputs, and returns its name if it was not there.
+func ready(outs []*output, beside ...string) (made string, err error) {
+	if len(outs) > 1 {
+		dir := filepath.Dir(outs[0].path)
+		switch err := os.Mkdir(dir, 0o777); {
+		case err == nil:
+			made = dir
+		case !errors.Is(err, fs.ErrExist):
+			return "", err
+		}
+	}
+	return made, free(outs, beside)
+}
+
+// free refuses files that cannot be written, or would be written twice.
+func free(outs []*output, beside []string) error {
 	seen := map[string]bool{}
 	once := func(file string) error {
 		if file != "-" && seen[filepath.Clean(file)] {
@@ -194,11 +208,6 @@ func ready(outs []*output, beside ...string) error {
 		}
 		seen[filepath.Clean(file)] = true
 		return nil
-	}
-	if len(outs) > 1 {
-		if err := os.Mkdir(filepath.Dir(outs[0].path), 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
 	}
 	for _, out := range outs {
 		if err := once(out.path); err != nil {

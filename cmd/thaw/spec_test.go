@@ -60,6 +60,10 @@ thaw: share/x/diff comes from both A (packages[0], FILE:3; file of 2 bytes) and 
 	if got := p.try(t, "build", strict, "-o", out); got.code != exitFailed || !strings.Contains(got.stderr, "bin/tool comes from both") {
 		t.Errorf("collisions: error: exit %d\n%s", got.code, got.stderr)
 	}
+	best := writeSpec(t, p, "packages:\n  - { path: "+a+", priority: -1000 }\n  - { path: "+b+", priority: -1000 }\n"+outputs)
+	if got := p.try(t, "build", best, "-o", out); got.code != exitFailed || strings.Contains(got.stderr, "let one win") {
+		t.Errorf("the least priority: exit %d\n%s", got.code, got.stderr)
+	}
 	report := newProgram(t, "--cache", caches+"/small", "--trusted-key", testbedKey)
 	got = report.run(t, "build", writeSpec(t, report, "packages: [ "+a+", "+b+" ]\nrootfs: { merge: { collisions: first, report: true } }\n"+outputs), "-o", report.dir+"/t.tar")
 	if !strings.Contains(got.stderr, "merging    bin/tool comes from 01ppy91hvw33im7b132cqifjbyz05k3d-merge-a (file of 2 bytes), not from") {
