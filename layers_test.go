@@ -40,7 +40,7 @@ var layers = map[string][]string{
 	"image/erofs":    {"rootfs"},
 	"image/ext4":     {"rootfs"},
 	"image/qcow2":    {"image/raw"},
-	"image/raw":      nil,
+	"image/raw":      {"internal/compress"},
 	"image/squashfs": {"rootfs"},
 	"image/tarball":  {"rootfs"},
 	"image/vdi":      {"image/raw"},
