@@ -40,7 +40,7 @@ func (c Compression) String() string {
 const pieceSize = 1 << 20
 
 // Compress writes the disk that the first size bytes of r are to w, all of it in one
-// compressed file. It works on all processors and takes up to 30 MiB of memory for
+// compressed file. It works on all processors and takes up to 40 MiB of memory for
 // each. Zeros take next to no time, but with [Gzip].
 func Compress(w io.Writer, r io.ReaderAt, size int64, c Compression) error {
 	m, err := New(r, size)

@@ -155,12 +155,11 @@ func (p *pipe) start(packer func() (Packer, error)) error {
 	p.free, p.work, p.order = make(chan *task, n), make(chan *task, n), make(chan *task, n)
 	packers := make([]Packer, jobs)
 	for i := range packers {
-		if packer == nil {
-			break
-		}
-		var err error
-		if packers[i], err = packer(); err != nil {
-			return err
+		if packer != nil {
+			var err error
+			if packers[i], err = packer(); err != nil {
+				return err
+			}
 		}
 	}
 	for range n {

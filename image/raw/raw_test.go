@@ -72,7 +72,7 @@ func prefix() (raw.Packer, error) {
 
 func TestBlocks(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
-	f := sparse(t, 400_001, map[int64][]byte{5000: []byte("five"), 65530: []byte("a border, or two"), 400_000: {1}})
+	f := sparse(t, 400_001, map[int64][]byte{5000: []byte("five"), 65530: []byte("a border, or two"), 300_000: bytes.Repeat([]byte("x"), 100_001)})
 	all, err := io.ReadAll(f)
 	if err != nil {
 		t.Fatal(err)

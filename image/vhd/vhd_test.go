@@ -124,3 +124,22 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
+
+// Where one more cylinder would be too many, a track has more sectors.
+func TestGeometry(t *testing.T) {
+	for sectors, want := range map[int64]string{
+		17*4*1024 - 1:     "03ff0411",
+		17 * 4 * 1024:     "008c101f",
+		31*16*1024 - 1:    "03ff101f",
+		31 * 16 * 1024:    "01f7103f",
+		63*16*65535 - 1:   "fffe103f",
+		63 * 16 * 65535:   "3f3f10ff",
+		255 * 16 * 65535:  "ffff10ff",
+		vhd.MaxSize / 512: "ffff10ff",
+	} {
+		f, err := vhd.Footer(512*sectors, options)
+		if got := fmt.Sprintf("%x", f[56:60]); err != nil || got != want {
+			t.Errorf("%d sectors: cylinders, heads and sectors %s, not %s: %v", sectors, got, want, err)
+		}
+	}
+}
