@@ -12,6 +12,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"thaw/closure"
@@ -107,14 +108,10 @@ func Resolve(ctx context.Context, lookup closure.Lookup, r Request) (*Plan, erro
 // choose notes the packages by their signed names. One that comes twice counts
 // where it comes first, unless it is hidden there and not later.
 func (p *Plan) choose(packages []Package) {
-	byHash := make(map[string]storepath.Path, len(p.Infos))
-	for _, info := range p.Infos {
-		byHash[info.StorePath.Hash()] = info.StorePath
-	}
 	at := make(map[storepath.Path]int, len(packages))
 	for _, hidden := range []bool{false, true} {
 		for _, q := range packages {
-			q.Path = byHash[q.Path.Hash()]
+			q.Path = p.Signed(q.Path)
 			if _, ok := at[q.Path]; q.Hidden == hidden && !ok {
 				at[q.Path] = len(p.Packages)
 				p.Packages = append(p.Packages, q)
@@ -156,6 +153,16 @@ func (p *Plan) ID(name string) [16]byte {
 	id[6] = id[6]&0x0f | 0x80
 	id[8] = id[8]&0x3f | 0x80
 	return id
+}
+
+// Signed returns the path of the closure that has the hash part of another one, and
+// maybe another name; the other one if there is none.
+func (p *Plan) Signed(path storepath.Path) storepath.Path {
+	i, ok := slices.BinarySearchFunc(p.Infos, path.Hash(), func(i *narinfo.Info, hash string) int { return strings.Compare(i.StorePath.Hash(), hash) })
+	if !ok {
+		return path
+	}
+	return p.Infos[i].StorePath
 }
 
 // Roots returns the paths of the packages.

@@ -150,16 +150,28 @@ func (o *buildOptions) apply(cmd *cobra.Command, t *target, stdout *results) ([]
 	} else if i := slices.IndexFunc([]string{"format", "size", "label", "uuid"}, cmd.Flags().Changed); i >= 0 {
 		return nil, usage("write it into "+t.file, "--%s is for store paths; the outputs of the spec say it", []string{"format", "size", "label", "uuid"}[i])
 	}
-	n := *s
+	if err := t.complete(); err != nil {
+		return nil, err
+	}
+	outs, err := o.files(s, stdout)
+	if err == nil && !t.paths() && len(outs) == 1 {
+		err = outs[0].suits()
+	}
+	return outs, err
+}
+
+// complete checks and completes the spec after outputs were added to it.
+func (t *target) complete() error {
+	n := *t.spec
 	if err := n.Normalise(); err != nil {
-		return nil, usage("", "%v", err)
+		return usage("", "%v", err)
 	}
 	if t.paths() {
-		*s = n
+		*t.spec = n
 	} else {
-		s.Outputs = n.Outputs // all else is canonical, and has its lines
+		t.spec.Outputs = n.Outputs // all else is canonical, and has its lines
 	}
-	return o.files(s, stdout)
+	return nil
 }
 
 // linkPlaces turns the values of --link into places of the spec.

@@ -33,6 +33,7 @@ is an array of objects like those of nix path-info --json.`,
 			if asJSON && size {
 				return usage("--json has the sizes too", "--json and --size exclude each other")
 			}
+			t.bare()
 			w, err := a.resolve(cmd.Context(), t)
 			if err != nil {
 				return err

@@ -93,7 +93,7 @@ func (e *collisionError) hint() string {
 // key returns the key and the value by which a package is named.
 func key(q spec.Package) string {
 	if q.Name != "" {
-		return "name: " + q.Name
+		return fmt.Sprintf("name: %s, output: %s, from: %q", q.Name, q.Output, q.From)
 	}
 	return "path: " + q.Path.String()
 }

@@ -118,6 +118,11 @@ func (a *app) resolveWork(ctx context.Context, w *work, start func(*substituter.
 		}
 		return err
 	}
+	for _, p := range r.Packages {
+		if signed := w.plan.Signed(p.Path); signed != p.Path {
+			w.ui.warn(fmt.Sprintf("%s is signed as %s, and is called that", p.Path, signed.Name()))
+		}
+	}
 	w.resolved = time.Since(began)
 	for _, i := range w.plan.Infos {
 		if !w.src.Local(i) {

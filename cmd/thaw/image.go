@@ -238,14 +238,16 @@ func (o *output) createDir() (*image, error) {
 	return &image{
 		sink: m,
 		finish: func(context.Context) (*result, error) {
-			defer root.Close()
 			if err := w.Close(); err != nil {
 				return nil, err
 			}
 			return &result{o.path, m.bytes, digest(m.sum), formatOf(&o.of)}, nil
 		},
 		commit: d.Commit,
-		abort:  d.Abort,
+		abort: func() {
+			root.Close()
+			d.Abort()
+		},
 	}, nil
 }
 

@@ -79,6 +79,9 @@ thaw build --locked SPEC builds from the lock. docs/lock.md describes the file.`
 // lockTarget reads the arguments of the lock verb: a spec, and names, in any
 // order.
 func (a *app) lockTarget(cmd *cobra.Command, args []string) (t *target, names []string, err error) {
+	if len(args) == 0 {
+		return nil, nil, usage("thaw lock --help shows an example", "lock what? Give a spec")
+	}
 	i := slices.IndexFunc(args, func(arg string) bool { return slices.Contains(specSuffixes, filepath.Ext(arg)) })
 	if i > 0 {
 		args = slices.Concat(args[i:i+1], args[:i], args[i+1:])

@@ -20,12 +20,38 @@ type output struct {
 	of   spec.Output
 }
 
-// formats are what --format takes and the endings of names that choose it: types
-// of output, for archives with a compression.
-var formats = []struct {
+// format is a form of images.
+type format struct {
 	name, typ, compress string
 	endings             []string
-}{
+}
+
+// output returns an output of that format.
+func (f *format) output(name string) spec.Output {
+	out := spec.NewOutput(name, f.typ)
+	switch {
+	case out.Tar != nil:
+		out.Tar.Compress = f.compress
+	case out.Cpio != nil:
+		out.Cpio.Compress = f.compress
+	}
+	return out
+}
+
+// byEnding returns the name of the format that the ending of a file's name stands
+// for, "" for none.
+func byEnding(file string) (name string) {
+	for _, f := range formats {
+		if slices.ContainsFunc(f.endings, func(e string) bool { return strings.HasSuffix(file, e) }) {
+			name = f.name
+		}
+	}
+	return name
+}
+
+// formats are what --format takes and the endings of names that choose it: types
+// of output, for archives with a compression.
+var formats = []format{
 	{"disk", "disk", "", []string{".img", ".raw"}},
 	{"ext4", "ext4", "", []string{".ext4"}},
 	{"tar", "tar", "none", []string{".tar"}},
@@ -76,11 +102,7 @@ var foreign = []string{".qcow2", ".vmdk", ".vdi", ".vhd", ".vhdx", ".iso", ".squ
 func (o *buildOptions) described() (spec.Output, error) {
 	name := o.format
 	if name == "" {
-		for _, f := range formats {
-			if slices.ContainsFunc(f.endings, func(e string) bool { return strings.HasSuffix(o.output, e) }) {
-				name = f.name
-			}
-		}
+		name = byEnding(o.output)
 	}
 	if ext := filepath.Ext(o.output); name == "" && slices.Contains(foreign, ext) {
 		return spec.Output{}, usage("name it .img, or give --format; qemu-img convert and compressors make others of it", "thaw does not write %s files", ext)
@@ -89,17 +111,10 @@ func (o *buildOptions) described() (spec.Output, error) {
 		name = "disk"
 	}
 	for _, f := range formats {
-		if f.name != name {
-			continue
+		if f.name == name {
+			out := f.output("image")
+			return out, o.fileSystem(&out)
 		}
-		out := spec.NewOutput("image", f.typ)
-		switch {
-		case out.Tar != nil:
-			out.Tar.Compress = f.compress
-		case out.Cpio != nil:
-			out.Cpio.Compress = f.compress
-		}
-		return out, o.fileSystem(&out)
 	}
 	var names []string
 	for _, f := range formats {
@@ -263,6 +278,18 @@ func writable(path string, dir bool) error {
 func (o *output) within(size int64) error {
 	if most := o.of.MaxSize.Bytes; most > 0 && size > most {
 		return &limitError{fmt.Sprintf("output %s: it takes %d bytes (%s), and max-size is %s", o.of.Name, size, inBytes(size), inBytes(most))}
+	}
+	return nil
+}
+
+// suits refuses a file whose name ends like that of another format.
+func (o *output) suits() error {
+	format, named := formatOf(&o.of), byEnding(o.path)
+	if o.path == "-" || named == format || o.of.Type == "ext4" && named == "disk" {
+		return nil
+	}
+	if ext := filepath.Ext(o.path); named != "" || slices.Contains(foreign, ext) {
+		return usage("name it otherwise, for example "+o.of.Name+ending(&o.of), "output %s of the spec is %s, and %s ends like something else", o.of.Name, format, o.path)
 	}
 	return nil
 }

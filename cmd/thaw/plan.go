@@ -16,7 +16,6 @@ import (
 	"thaw/closure"
 	"thaw/estimate"
 	"thaw/internal/atomicfile"
-	"thaw/spec"
 )
 
 func (a *app) plan() *cobra.Command {
@@ -102,22 +101,10 @@ func (t *target) describeOutputs() error {
 	s := t.spec
 	if len(s.Outputs) == 0 {
 		for _, f := range formats {
-			out := spec.NewOutput(f.name, f.typ)
-			switch {
-			case out.Tar != nil:
-				out.Tar.Compress = f.compress
-			case out.Cpio != nil:
-				out.Cpio.Compress = f.compress
-			}
-			s.Outputs = append(s.Outputs, out)
+			s.Outputs = append(s.Outputs, f.output(f.name))
 		}
 	}
-	packages := s.Packages // as they are, and with their lines
-	if err := s.Normalise(); err != nil {
-		return usage("", "%v", err)
-	}
-	s.Packages = packages
-	return nil
+	return t.complete()
 }
 
 // name returns that of the spec, or the names of the store paths.

@@ -50,8 +50,10 @@ func (t *target) request() (r assemble.Request, err error) {
 	for _, pattern := range merge.Exclude {
 		r.View.Exclude = append(r.View.Exclude, inImage(pattern))
 	}
+	rest := *s
+	rest.Packages = nil // a plan has what they are, however they are named
+	digest := rest.Digest()
 	h := sha256.New()
-	digest := s.Digest()
 	h.Write(digest[:])
 	h.Write(over.Digest[:])
 	r.Digest = [32]byte(h.Sum(nil))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,6 +26,13 @@ type target struct {
 
 // paths reports whether the target is store paths.
 func (t *target) paths() bool { return t.file == "" }
+
+// bare leaves nothing of the spec but its packages.
+func (t *target) bare() {
+	empty, bare := spec.New(), *t.spec
+	bare.Forbid, bare.Rootfs, bare.Boot, bare.Outputs = nil, empty.Rootfs, nil, nil
+	t.spec = &bare
+}
 
 // lockFile returns the name of the spec's lock.
 func (t *target) lockFile() string { return lockOf(t.file) }
@@ -117,7 +125,11 @@ func readSpec(cmd *cobra.Command, name string) (*spec.Spec, error) {
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, usage("thaw check --help shows an example", "spec %s: %v", name, cmp.Or(errors.Unwrap(err), err))
+			hint := ""
+			if errors.Is(err, fs.ErrNotExist) {
+				hint = "thaw init writes one to begin with"
+			}
+			return nil, usage(hint, "spec %s: %v", name, cmp.Or(errors.Unwrap(err), err))
 		}
 		defer f.Close()
 		in = f

@@ -39,6 +39,7 @@ Run by root, all files belong to root; otherwise to who runs it.`,
 			if root == "" {
 				return usage("for example --root ./rootfs", "unpack needs --root DIR")
 			}
+			t.bare()
 			w, err := a.resolveAndFetch(cmd.Context(), t)
 			if err != nil {
 				return err
