@@ -19,6 +19,9 @@ const maxDepth = 32
 // parseJSON reads a text that is one JSON value. Unlike package json it refuses
 // keys that come twice, of which it would take the last.
 func parseJSON(text []byte, into any) error {
+	if n := bytes.Count(text, []byte("{")) + bytes.Count(text, []byte("[")); n > 1000+len(text)/16 {
+		return errors.New("has next to nothing in most of its objects") // which take much more memory than text
+	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber()
 	if err := strictJSON(dec, 0); err != nil {

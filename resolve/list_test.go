@@ -73,6 +73,7 @@ var refused = []struct{ text, want string }{
 	{`{"` + pathA + `":{},"` + pathA + `":{}}`, `list: the key "` + pathA + `" comes twice`},
 	{`{"` + pathA[11:] + `":{}}`, `is not a store path: does not start with /nix/store/`},
 	{`{} {}`, `list: something follows its JSON value`},
+	{`[` + strings.Repeat(`{},`, 2000) + `{}]`, `list: has next to nothing in most of its objects`},
 	{strings.Repeat("[", 100), `list: is nested deeper than 32`},
 	{`{"lockfile_version":"1"}`, `list: is a devbox.lock, which does not list all that its packages refer to`},
 	{`{"a":1e999}`, `list: "a" is not a store path`},
