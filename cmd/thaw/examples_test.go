@@ -70,10 +70,10 @@ func TestExamples(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(p.dir, asJSON), []byte(p.run(t, "check", "--json", build[1]).stdout), 0o666); err != nil {
 				t.Fatal(err)
 			}
-			if json := p.run(t, "build", asJSON, "-o", "json.img"); json.digest(t) != yaml.digest(t) {
+			if json := p.run(t, "build", asJSON, "-o", "json.out"); json.digest(t) != yaml.digest(t) {
 				t.Errorf("JSON makes %s\nYAML makes %s", json.stdout, yaml.stdout)
 			}
-			if err := os.Remove(filepath.Join(p.dir, "json.img")); err != nil {
+			if err := os.Remove(filepath.Join(p.dir, "json.out")); err != nil {
 				t.Fatal(err)
 			}
 			if test.judge != nil && !testing.Short() {
