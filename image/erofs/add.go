@@ -26,15 +26,19 @@ func (w *Writer) add(e *rootfs.Entry, data io.Reader) error {
 		return err
 	}
 	name = w.names.clone(name)
-	switch e.Kind() {
-	case 0:
-		err = w.addFile(parent, name, i, attrs, data)
-	case fs.ModeDir:
+	switch kind := e.Kind(); {
+	case kind == fs.ModeDir:
 		w.addDir(parent, name, i, attrs, strings.Clone(e.Path))
-	case fs.ModeSymlink:
-		w.addTarget(parent, name, i, attrs, e.Target)
+	case kind == fs.ModeSymlink:
+		target := e.Target
+		w.then(func() { w.addTarget(parent, name, i, attrs, target) })
+	case i.size == 0:
+		w.then(func() { parent.add(name, w.putInode(&i, w.attrs.body(attrs), nil)) })
+	case w.opt.Compression == None || i.size > maxCompressed:
+		w.settle(0)
+		err = w.addFile(parent, name, i, attrs, data)
 	default:
-		parent.add(name, w.putInode(&i, w.attrs.body(attrs), nil))
+		err = w.addPacked(&packedFile{parent: parent, name: name, inode: i, attrs: attrs}, data)
 	}
 	if err == nil {
 		err = w.out.err
@@ -84,6 +88,7 @@ func (w *Writer) parentOf(path string) (*dir, string, error) {
 }
 
 func (w *Writer) addSame(path, earlier string) error {
+	w.settle(0)
 	from, name, err := w.parentOf(earlier)
 	if err != nil {
 		return err

@@ -98,6 +98,10 @@ func BenchmarkPack(b *testing.B) {
 		mkfs []string
 	}{
 		{"plain", testOptions, nil},
+		{"lz4,4k", withCompression(erofs.LZ4, 4<<10), []string{"-Eztailpacking", "-zlz4"}},
+		{"lz4,64k", withCompression(erofs.LZ4, 64<<10), []string{"-Eztailpacking", "-zlz4", "-C65536"}},
+		{"lz4hc,4k", withCompression(erofs.LZ4HC, 4<<10), []string{"-Eztailpacking", "-zlz4hc"}},
+		{"lz4hc,64k", withCompression(erofs.LZ4HC, 64<<10), []string{"-Eztailpacking", "-zlz4hc", "-C65536"}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			var ours, theirs, wall, otherWall time.Duration
@@ -172,10 +176,12 @@ func BenchmarkEntries(b *testing.B) {
 					switch {
 					case i == 0:
 						err = w.Add(rootfs.Entry{Path: ".", Mode: fs.ModeDir | 0o755}, nil)
-					case i%50 == 1 || i == 50:
-						err = w.Add(rootfs.Entry{Path: path + fmt.Sprint(i), Mode: fs.ModeDir | 0o755}, nil)
+					case i%50 == 1:
+						err = w.Add(rootfs.Entry{Path: path, Mode: fs.ModeDir | 0o755}, nil)
+					case i%50 == 0:
+						err = w.Add(rootfs.Entry{Path: fmt.Sprintf("link-%d", i), Mode: fs.ModeSymlink | 0o777, Target: path}, nil)
 					default:
-						err = w.Add(rootfs.Entry{Path: fmt.Sprintf("file-with-a-name-%d", i), Mode: 0o444, Size: size}, strings.NewReader(fmt.Sprintf("%0*d", size, i)))
+						err = w.Add(rootfs.Entry{Path: fmt.Sprintf("%s/file-with-a-name-%d", path, i), Mode: 0o444, Size: size}, strings.NewReader(fmt.Sprintf("%-*d", size, i)))
 					}
 					if err != nil {
 						b.Fatal(err)

@@ -58,8 +58,8 @@ func (b *blockWriter) append(p []byte) {
 func (b *blockWriter) rewind(next int64) {
 	b.next = next
 	if next < b.at {
-		b.flush() // so that end is known
-		b.at = next
+		b.buf = b.buf[:0]
+		return
 	}
 	b.buf = b.buf[:min(int64(len(b.buf)), (next-b.at)*blockSize)]
 }
@@ -86,11 +86,14 @@ func (b *blockWriter) writeAt(p []byte, off int64) {
 	b.end = max(b.end, ceilDiv(off+int64(len(p)), blockSize))
 }
 
-// finish writes out what is buffered, and zeros over what was written and then
-// taken back at the end.
+// finish writes out what is buffered, and zeros over what was written behind the
+// last block before it was taken back.
 func (b *blockWriter) finish() {
 	b.flush()
-	for at := b.next; at < b.end && b.err == nil; at++ {
-		b.writeAt(zeroBlock[:], at*blockSize)
+	clear(b.buf[:cap(b.buf)])
+	for at := b.next; at < b.end && b.err == nil; {
+		n := min(b.end-at, bufferSize/blockSize)
+		b.writeAt(b.buf[:n*blockSize], at*blockSize)
+		at += n
 	}
 }

@@ -1,34 +1,41 @@
 // Package erofs writes an EROFS file system in one pass.
 //
 // A [Writer] is a [rootfs.Sink]: the contents of files go straight to their
-// final blocks as they arrive, and their inodes with the ends of the contents
-// follow them there; directories and the superblock are written when the Writer
-// is closed. Nothing is spooled. The bytes of the file system are determined by
-// the [Options] and the stream of entries alone.
+// final blocks as they arrive, and their inodes follow them there, with the ends
+// of the contents; directories and the superblock are written when the Writer is
+// closed. Nothing is spooled. The bytes of the file system are determined by the
+// [Options] and the stream of entries alone, and Options.Jobs is no part of that.
 //
-// Memory grows with the number of entries, not with their data: about 40 bytes
-// and the name for each, 70 for a file that has a block of its own, and for a
-// directory 300, its path and its extended attributes. Two MiB come on top.
+// Blocks have 4 KiB. Files with the same contents share theirs, and runs of zeros
+// of 64 KiB or more are holes. Linux reads the result from 5.4 on, from 5.15 on
+// if there is a hole, and from 5.17 on if it is compressed.
 //
-// Files with the same contents share their blocks. Runs of zeros of 64 KiB and
-// more are holes. The result has 4 KiB blocks and is read by Linux from 5.4 on,
-// from 5.15 on if it has holes.
+// Memory grows with the number of entries, not with their data: 60 bytes and the
+// name for an entry, 80 more for a file with blocks of its own; 350 bytes, the
+// path and the extended attributes for a directory; 120 bytes for each extended
+// attribute that differs from all others. Two MiB come on top, and where there
+// is compression, for each job 5 MiB and the index of one file, which has 2 KiB
+// for each MiB of the file.
 //
 // The package writes and does not read. It trusts the laws of package rootfs;
 // put [rootfs.Check] in front of a Writer where a stream may break them.
 //
 // The format is that of "EROFS - Enhanced Read-Only File System" in the Linux
-// kernel's documentation (Documentation/filesystems/erofs.rst) and the header
-// erofs_fs.h that it refers to, whose names stand in the comments in brackets.
+// kernel's documentation (Documentation/filesystems/erofs.rst) and of the header
+// that goes with it (fs/erofs/erofs_fs.h), whose names the comments in the code
+// have in brackets. What is compressed are blocks of LZ4
+// (lz4_Block_format.md of its authors).
 package erofs
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -46,7 +53,40 @@ type Options struct {
 	// seconds since 1970, not negative. Entries of exactly this time have
 	// inodes of half the size.
 	Time int64
+
+	// Compression is of the contents of files, but for those that gain too
+	// little and those of more than 16 GiB. The zero value is none. A file
+	// that is compressed has no holes.
+	Compression Compression
+	// ClusterSize is how many bytes of compressed contents are at most read
+	// together: a multiple of 4096 up to [MaxClusterSize]. More makes the
+	// file system smaller, and reads in small pieces slower. Zero means
+	// [DefaultClusterSize].
+	ClusterSize int
+	// Dedupe has files with the same contents share their blocks even if these
+	// are compressed. Linux reads such a file system from 6.1 on.
+	Dedupe bool
+	// Jobs is how many pieces are compressed at a time. Zero means as many as
+	// there are processors. The bytes do not depend on it.
+	Jobs int
 }
+
+// Compression is a way to compress contents.
+type Compression int
+
+// The compressions. LZ4HC takes several times as long as LZ4 to make a smaller
+// file system, which is read as fast.
+const (
+	None Compression = iota
+	LZ4
+	LZ4HC
+)
+
+// Values of Options.ClusterSize.
+const (
+	DefaultClusterSize = 64 << 10
+	MaxClusterSize     = 1 << 20
+)
 
 // A Writer writes one file system. It implements [rootfs.Sink] and
 // [rootfs.SameAdder]. Errors are sticky: after one, every call returns it.
@@ -66,11 +106,12 @@ type Writer struct {
 	names    nameArena
 
 	attrs  attrTable
-	blocks map[[sha256.Size]byte]uint32 // where contents begin, by their digest
-	hash   hash.Hash
-	links  map[uint64]uint32 // names of the inodes that have several
-	chunk  []byte            // of contents being looked through
-	piece  []byte            // an inode and what follows it
+	blocks map[[sha256.Size]byte]uint32 // where contents begin, by their sum
+	hash   hash.Hash                    // of the contents being added
+	links  map[uint64]uint32            // how many names inodes have that have several
+	chunk  []byte                       // of contents being looked through
+	piece  []byte                       // an inode and what follows it
+	queue  queue                        // of what is being compressed
 }
 
 var (
@@ -81,7 +122,8 @@ var (
 var errClosed = errors.New("erofs: the writer is closed")
 
 // NewWriter returns a Writer that puts a file system into w from its offset 0
-// on. What is never written there must read as zeros.
+// on. What is never written there must read as zeros. What was written behind
+// [Writer.Size] are zeros in the end.
 func NewWriter(w io.WriterAt, o Options) (*Writer, error) {
 	switch {
 	case o.UUID == [16]byte{}:
@@ -90,7 +132,14 @@ func NewWriter(w io.WriterAt, o Options) (*Writer, error) {
 		return nil, fmt.Errorf("erofs: label %q: up to %d bytes without NUL", o.Label, maxLabel)
 	case o.Time < 0:
 		return nil, fmt.Errorf("erofs: time %d is negative", o.Time)
+	case o.Compression < None || o.Compression > LZ4HC:
+		return nil, fmt.Errorf("erofs: no compression has the number %d", o.Compression)
+	case o.ClusterSize < 0 || o.ClusterSize%blockSize != 0 || o.ClusterSize > MaxClusterSize:
+		return nil, fmt.Errorf("erofs: cluster size %d: a multiple of %d up to %d", o.ClusterSize, blockSize, MaxClusterSize)
+	case o.Jobs < 0:
+		return nil, fmt.Errorf("erofs: %d jobs", o.Jobs)
 	}
+	o.ClusterSize = cmp.Or(o.ClusterSize, DefaultClusterSize)
 	e := &Writer{
 		opt:    o,
 		out:    newBlockWriter(w),
@@ -102,6 +151,9 @@ func NewWriter(w io.WriterAt, o Options) (*Writer, error) {
 		chunk:  make([]byte, chunkSize),
 	}
 	e.meta.out = &e.out
+	if o.Compression != None {
+		e.queue.init(cmp.Or(o.Jobs, runtime.GOMAXPROCS(0)))
+	}
 	return e, nil
 }
 
@@ -123,14 +175,17 @@ func (w *Writer) AddSame(path, earlier string) error {
 	return w.err
 }
 
-// Close writes everything but the contents of files and their inodes. It does
-// not close the underlying writer. The file system is whole when Close has
-// returned nil.
+// Close writes the directories and the superblock. It does not close the
+// underlying writer. The file system is whole when Close has returned nil.
 func (w *Writer) Close() error {
 	if w.closed {
 		return w.err
 	}
 	w.closed = true
+	if w.err == nil {
+		w.settle(0)
+	}
+	w.queue.workers.Wait()
 	if w.err == nil {
 		w.err = w.finish()
 	}
@@ -198,6 +253,12 @@ func (w *Writer) writeSuper(root []byte) {
 	copy(s[48:64], w.opt.UUID[:])
 	copy(s[64:80], w.opt.Label)
 	le.PutUint32(s[80:], w.features)
+	if w.features&incompatConfigs != 0 {
+		le.PutUint16(s[84:], 1<<0) // LZ4 alone (available_compr_algs)
+		c := s[superSize:]         // struct z_erofs_lz4_cfgs, behind its length
+		le.PutUint16(c[0:], 14)
+		le.PutUint16(c[4:], uint16(w.opt.ClusterSize/blockSize))
+	}
 	le.PutUint32(s[4:], checksum(s))
 	w.out.writeAt(b[:], 0)
 }

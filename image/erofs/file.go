@@ -3,7 +3,6 @@ package erofs
 import (
 	"bytes"
 	"crypto/sha256"
-	"hash"
 	"io"
 	"math/bits"
 )
@@ -18,8 +17,8 @@ const (
 	maxChunkShift = 31
 )
 
-// addFile adds a regular file: its blocks at once, then its inode, with the end
-// of the contents behind it where that fits.
+// addFile adds a regular file that is not compressed: its blocks at once, then
+// its inode, with the end of the contents behind it where that fits.
 func (w *Writer) addFile(parent *dir, name string, i inode, attrs []attr, data io.Reader) error {
 	b := w.attrs.body(attrs)
 	tail := i.size % blockSize
@@ -46,12 +45,13 @@ func (w *Writer) addFile(parent *dir, name string, i inode, attrs []attr, data i
 		p = nil
 	}
 	c.storeZeros(true)
-	if c.chunks == nil {
-		i.data = c.share()
-	} else {
+	switch {
+	case c.chunks != nil:
 		i.layout = layoutChunks
 		p, i.data = c.chunkMap()
 		w.features |= incompatChunks
+	case c.size > 0:
+		i.data = uint32(w.share([sha256.Size]byte(w.hash.Sum(nil)), c.start, true))
 	}
 	parent.add(name, w.putInode(&i, b, p))
 	return w.out.err
@@ -69,20 +69,17 @@ func readFull(r io.Reader, p []byte) error {
 // depends on the contents alone.
 type contents struct {
 	w      *Writer
-	start  int64     // where the blocks begin that are stored
-	hash   hash.Hash // of those, until there is a hole
-	size   int64     // blocks that are stored or in holes
-	zeros  int64     // zero blocks after them that have come
-	shift  int       // a chunk has 1<<shift blocks
-	chunks []uint32  // where each chunk begins, or noBlock; nil until there is a hole
+	start  int64    // where the blocks begin that are stored
+	size   int64    // blocks that are stored or in holes
+	zeros  int64    // zero blocks after them that have come
+	shift  int      // a chunk has 1<<shift blocks
+	chunks []uint32 // where each chunk begins, or noBlock; nil until there is a hole
 }
 
 func newContents(w *Writer, size int64) *contents {
-	c := &contents{w: w, start: w.out.next, hash: w.hash}
-	c.hash.Reset()
-	if size > 0 {
-		c.shift = min(bits.Len64(uint64((size-1)>>blockBits)/maxChunks), maxChunkShift)
-	}
+	c := &contents{w: w, start: w.out.next}
+	w.hash.Reset()
+	c.shift = min(bits.Len64(uint64(max(size-1, 0)>>blockBits)/maxChunks), maxChunkShift)
 	return c
 }
 
@@ -98,8 +95,8 @@ func (c *contents) add(block []byte) {
 
 func (c *contents) store(block []byte) {
 	if c.chunks == nil {
-		c.hash.Write(block)
-		c.hash.Write(zeroBlock[len(block):])
+		c.w.hash.Write(block)
+		c.w.hash.Write(zeroBlock[len(block):])
 	} else if c.size&(1<<c.shift-1) == 0 {
 		c.chunks = append(c.chunks, uint32(c.w.out.next))
 	}
@@ -150,20 +147,17 @@ func (c *contents) storeZeros(atEnd bool) {
 	}
 }
 
-// share returns where the blocks of a file without holes begin: where others
-// with the same contents already are, if there are any.
-func (c *contents) share() (start uint32) {
-	if c.size == 0 {
-		return 0
+// share returns where the blocks of contents with a sum begin that were appended
+// from start on: where the same ones already are, if sum is known.
+func (w *Writer) share(sum [sha256.Size]byte, start int64, known bool) int64 {
+	if !known {
+		return start
 	}
-	key := [sha256.Size]byte(c.hash.Sum(nil))
-	start, ok := c.w.blocks[key]
-	if !ok {
-		start = uint32(c.start)
-		c.w.blocks[key] = start
-	} else {
-		c.w.out.rewind(c.start)
+	if earlier, ok := w.blocks[sum]; ok {
+		w.out.rewind(start)
+		return int64(earlier)
 	}
+	w.blocks[sum] = uint32(start)
 	return start
 }
 

@@ -33,6 +33,7 @@ const (
 	incompatConfigs = 0x02 // the compression's parameters follow the superblock
 	incompatChunks  = 0x04 // files with a map of chunks
 	incompatTails   = 0x10 // compressed data in inodes
+	incompatDedupe  = 0x20 // compressed data that several files share
 )
 
 // Layouts of an inode's data (i_format).
