@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 
 	"thaw/image/raw"
 )
@@ -155,6 +156,12 @@ func TestStop(t *testing.T) {
 				break
 			}
 		}
+	}
+	for range 5000 { // one that has said that it is done may not have ended yet
+		if runtime.NumGoroutine() <= before {
+			break
+		}
+		time.Sleep(time.Millisecond)
 	}
 	if n := runtime.NumGoroutine(); n > before {
 		t.Errorf("%d goroutines, and %d before", n, before)
