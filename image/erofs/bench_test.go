@@ -15,6 +15,7 @@ import (
 	"thaw/image/erofs"
 	"thaw/internal/testbed"
 	"thaw/rootfs"
+	"thaw/rootfs/rootfstest"
 )
 
 // benchTree is the directory that benchmarks pack.
@@ -81,12 +82,6 @@ func pack(dir, path string, o erofs.Options) error {
 	return out.Truncate(w.Size())
 }
 
-func cpuTime(who int) time.Duration {
-	var u syscall.Rusage
-	syscall.Getrusage(who, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // BenchmarkPack packs a real tree, in turns with mkfs.erofs, and reports seconds
 // of CPU, of waiting, and sizes.
 func BenchmarkPack(b *testing.B) {
@@ -107,21 +102,21 @@ func BenchmarkPack(b *testing.B) {
 			var ours, theirs, wall, otherWall time.Duration
 			var size, otherSize int64
 			for b.Loop() {
-				start, clock := cpuTime(syscall.RUSAGE_SELF), time.Now()
+				start, clock := rootfstest.CPUTime(syscall.RUSAGE_SELF), time.Now()
 				if err := pack(dir, image, c.o); err != nil {
 					b.Fatal(err)
 				}
-				ours += cpuTime(syscall.RUSAGE_SELF) - start
+				ours += rootfstest.CPUTime(syscall.RUSAGE_SELF) - start
 				wall += time.Since(clock)
 				size = fileSize(b, image)
 
 				other := image + ".mkfs"
-				start, clock = cpuTime(syscall.RUSAGE_CHILDREN), time.Now()
+				start, clock = rootfstest.CPUTime(syscall.RUSAGE_CHILDREN), time.Now()
 				args := append(c.mkfs, fmt.Sprintf("-T%d", c.o.Time), "--quiet", other, dir)
 				if out, err := exec.Command(mkfs, args...).CombinedOutput(); err != nil {
 					b.Fatalf("mkfs.erofs: %v: %s", err, out)
 				}
-				theirs += cpuTime(syscall.RUSAGE_CHILDREN) - start
+				theirs += rootfstest.CPUTime(syscall.RUSAGE_CHILDREN) - start
 				otherWall += time.Since(clock)
 				otherSize = fileSize(b, other)
 				os.Remove(other)

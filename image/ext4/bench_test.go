@@ -2,7 +2,6 @@ package ext4_test
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +13,7 @@ import (
 
 	"thaw/image/ext4"
 	"thaw/internal/testbed"
-	"thaw/rootfs"
+	"thaw/rootfs/rootfstest"
 )
 
 // benchTree is the directory that benchmarks pack.
@@ -36,47 +35,13 @@ func pack(dir, path string) error {
 	if err != nil {
 		return err
 	}
-	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		e := rootfs.Entry{Mode: info.Mode(), ModTime: info.ModTime()}
-		if e.Path, err = filepath.Rel(dir, path); err != nil {
-			return err
-		}
-		switch e.Kind() {
-		case 0:
-			f, err := os.Open(path)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			e.Size = info.Size()
-			return w.Add(e, f)
-		case fs.ModeSymlink:
-			if e.Target, err = os.Readlink(path); err != nil {
-				return err
-			}
-		}
-		return w.Add(e, nil)
-	})
-	if err != nil {
+	if err := rootfstest.AddTree(w, dir); err != nil {
 		return err
 	}
 	if err := w.Close(); err != nil {
 		return err
 	}
 	return out.Truncate(w.Size())
-}
-
-func cpuTime(who int) time.Duration {
-	var u syscall.Rusage
-	syscall.Getrusage(who, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkPack packs a real tree, in turns with mkfs.ext4 -d. It reports CPU
@@ -86,11 +51,11 @@ func BenchmarkPack(b *testing.B) {
 	dir, image := benchTree(b), filepath.Join(b.TempDir(), imageName)
 	var ours, theirs time.Duration
 	for b.Loop() {
-		start := cpuTime(syscall.RUSAGE_SELF)
+		start := rootfstest.CPUTime(syscall.RUSAGE_SELF)
 		if err := pack(dir, image); err != nil {
 			b.Fatal(err)
 		}
-		ours += cpuTime(syscall.RUSAGE_SELF) - start
+		ours += rootfstest.CPUTime(syscall.RUSAGE_SELF) - start
 
 		b.StopTimer()
 		info, err := os.Stat(image)
@@ -98,12 +63,12 @@ func BenchmarkPack(b *testing.B) {
 			b.Fatal(err)
 		}
 		other := image + ".mkfs"
-		start = cpuTime(syscall.RUSAGE_CHILDREN)
+		start = rootfstest.CPUTime(syscall.RUSAGE_CHILDREN)
 		cmd := exec.Command(mkfs, "-q", "-F", "-O", "^has_journal", "-b", "4096", "-i", "8192", "-d", dir, other, fmt.Sprintf("%dK", info.Size()/1024*5/4))
 		if out, err := cmd.CombinedOutput(); err != nil {
 			b.Fatalf("mkfs.ext4: %v: %s", err, out)
 		}
-		theirs += cpuTime(syscall.RUSAGE_CHILDREN) - start
+		theirs += rootfstest.CPUTime(syscall.RUSAGE_CHILDREN) - start
 		os.Remove(other)
 		os.Remove(image)
 		b.StartTimer()

@@ -15,6 +15,7 @@ import (
 	"thaw/image/squashfs"
 	"thaw/internal/testbed"
 	"thaw/rootfs"
+	"thaw/rootfs/rootfstest"
 )
 
 // benchTree is the directory that benchmarks pack.
@@ -69,47 +70,13 @@ func pack(o squashfs.Options, dir, path string) error {
 		return err
 	}
 	defer w.Close()
-	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		e := rootfs.Entry{Mode: info.Mode(), ModTime: info.ModTime()}
-		if e.Path, err = filepath.Rel(dir, path); err != nil {
-			return err
-		}
-		switch e.Kind() {
-		case 0:
-			f, err := os.Open(path)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			e.Size = info.Size()
-			return w.Add(e, f)
-		case fs.ModeSymlink:
-			if e.Target, err = os.Readlink(path); err != nil {
-				return err
-			}
-		}
-		return w.Add(e, nil)
-	})
-	if err != nil {
+	if err := rootfstest.AddTree(w, dir); err != nil {
 		return err
 	}
 	if err := w.Close(); err != nil {
 		return err
 	}
 	return out.Truncate(w.Size())
-}
-
-func cpuTime(who int) time.Duration {
-	var u syscall.Rusage
-	syscall.Getrusage(who, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkPack packs a real tree in turns with mksquashfs, with the settings
@@ -141,7 +108,7 @@ func benchmarkPack(b *testing.B, o squashfs.Options, args []string) {
 	var size [2]int64
 	for b.Loop() {
 		for i, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
-			start, before := time.Now(), cpuTime(who)
+			start, before := time.Now(), rootfstest.CPUTime(who)
 			if i == 0 {
 				if err := pack(o, dir, image); err != nil {
 					b.Fatal(err)
@@ -153,7 +120,7 @@ func benchmarkPack(b *testing.B, o squashfs.Options, args []string) {
 				}
 			}
 			wall[i] += time.Since(start)
-			cpu[i] += cpuTime(who) - before
+			cpu[i] += rootfstest.CPUTime(who) - before
 			info, err := os.Stat(image)
 			if err != nil {
 				b.Fatal(err)
