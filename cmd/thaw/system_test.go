@@ -120,7 +120,7 @@ func TestSystemMounts(t *testing.T) {
 	mounted := true
 	defer func() {
 		if mounted {
-			exec.Command("umount", at).Run()
+			testbed.Unmount(at)
 		}
 	}()
 	checkStore(t, at, xz)
@@ -133,7 +133,9 @@ func TestSystemMounts(t *testing.T) {
 	if err := os.Remove(at + "/etc/hostname"); err != nil { // a link of the merged view
 		t.Error(err)
 	}
-	testbed.Run(t, "umount", at)
+	if err := testbed.Unmount(at); err != nil {
+		t.Fatal(err)
+	}
 	mounted = false
 	testbed.Run(t, "e2fsck", "-fn", img)
 }

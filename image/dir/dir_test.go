@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thaw/image/dir"
+	"thaw/internal/testbed"
 	"thaw/rootfs"
 	"thaw/rootfs/rootfstest"
 )
@@ -127,7 +128,7 @@ type mounted struct {
 }
 
 func (m mounted) Close() error {
-	return errors.Join(m.Writer.Close(), unix.Unmount(m.tree, 0))
+	return errors.Join(m.Writer.Close(), testbed.Unmount(m.tree))
 }
 
 // onFullDisk mounts a small file system on tree. Without the right to do so it

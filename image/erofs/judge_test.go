@@ -74,22 +74,8 @@ func newLinux(t testing.TB) bool {
 }
 
 // mounted mounts an image while do runs.
-func mounted(path string, do func(root string) error) (err error) {
-	root := path + ".mnt"
-	if err := os.Mkdir(root, 0o777); err != nil {
-		return err
-	}
-	defer os.Remove(root)
-	if out, err := exec.Command("mount", "-t", "erofs", "-o", "ro,loop", path, root).CombinedOutput(); err != nil {
-		return fmt.Errorf("mount: %v: %s", err, out)
-	}
-	defer func() {
-		// A program that is just being started may still hold files there.
-		if out, uerr := exec.Command("umount", "--lazy", root).CombinedOutput(); uerr != nil {
-			err = fmt.Errorf("umount: %v: %s", uerr, out)
-		}
-	}()
-	return do(root)
+func mounted(path string, do func(root string) error) error {
+	return testbed.Mounted(path, "erofs", "ro", do)
 }
 
 // readKernel reads an image as Linux does.

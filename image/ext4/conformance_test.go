@@ -195,19 +195,6 @@ func needMount(t testing.TB) {
 }
 
 // mounted mounts an image while do runs.
-func mounted(path, options string, do func(root string) error) (err error) {
-	root := path + ".mnt"
-	if err := os.Mkdir(root, 0o777); err != nil {
-		return err
-	}
-	defer os.Remove(root)
-	if out, err := exec.Command("mount", "-t", "ext4", "-o", "loop,"+options, path, root).CombinedOutput(); err != nil {
-		return fmt.Errorf("mount: %v: %s", err, out)
-	}
-	defer func() {
-		if out, uerr := exec.Command("umount", root).CombinedOutput(); uerr != nil {
-			err = fmt.Errorf("umount: %v: %s", uerr, out)
-		}
-	}()
-	return do(root)
+func mounted(path, options string, do func(root string) error) error {
+	return testbed.Mounted(path, "ext4", options, do)
 }

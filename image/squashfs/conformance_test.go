@@ -204,19 +204,6 @@ func mountAndWalk(path string) (nodes []rootfstest.Node, err error) {
 }
 
 // mounted mounts an image while do runs.
-func mounted(path string, do func(root string) error) (err error) {
-	root := path + ".mnt"
-	if err := os.Mkdir(root, 0o777); err != nil {
-		return err
-	}
-	defer os.Remove(root)
-	if out, err := exec.Command("mount", "-t", "squashfs", "-o", "loop,ro", path, root).CombinedOutput(); err != nil {
-		return fmt.Errorf("mount: %v: %s", err, out)
-	}
-	defer func() {
-		if out, uerr := exec.Command("umount", root).CombinedOutput(); uerr != nil {
-			err = fmt.Errorf("umount: %v: %s", uerr, out)
-		}
-	}()
-	return do(root)
+func mounted(path string, do func(root string) error) error {
+	return testbed.Mounted(path, "squashfs", "ro", do)
 }
