@@ -34,6 +34,7 @@ var layers = map[string][]string{
 	// 1: what a file means.
 	"narinfo":        {"storepath", "nixhash"},
 	"fhs":            {"rootfs", "storepath"},
+	"boot/kmod":      nil,
 	"image/cpio":     {"rootfs"},
 	"image/dir":      {"rootfs"},
 	"image/disk":     nil,
@@ -62,7 +63,7 @@ var layers = map[string][]string{
 	// 3: what becomes of it. assemble imports no image format: it knows
 	// rootfs.Sink alone.
 	"assemble":   {"closure", "substituter", "narinfo", "nar", "fhs", "nixdb", "rootfs", "storepath"},
-	"spec":       {"storepath", "nixhash", "narinfo"},
+	"spec":       {"storepath", "nixhash", "narinfo", "image/disk"},
 	"overlay":    {"spec", "rootfs"},
 	"resolve":    {"spec", "substituter", "narinfo", "nar", "internal/decompress", "storepath"},
 	"localstore": {"assemble", "substituter", "narinfo", "nar", "nixhash", "rootfs", "storepath", "image/dir"},
