@@ -1,5 +1,6 @@
 // Package raw reads raw disk images block by block, and compresses whole ones.
-// The writers of other disk images are built on it.
+// The writers of other disk images are built on it, and on its [Writer], which takes
+// a disk as it comes, without a raw image.
 //
 // Blocks that are all zeros are left out, whether the file has a hole there or
 // zeros: what a writer is given depends on the bytes of the image alone. A hole is

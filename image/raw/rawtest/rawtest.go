@@ -37,6 +37,9 @@ type Format struct {
 	Digest string
 	// Write writes a disk image to an empty file.
 	Write func(w *os.File, r io.ReaderAt, size int64) error
+	// NewWriter returns a writer that needs no raw image, of a disk of up to
+	// limit bytes. It is nil if there is none.
+	NewWriter func(w io.WriterAt, limit int64) (*raw.Writer, error)
 }
 
 const mib = 1 << 20
@@ -168,6 +171,10 @@ func Run(t *testing.T, f Format) {
 		})
 	}
 	t.Run("errors", f.errors)
+	if f.NewWriter != nil {
+		t.Run("stream", f.stream)
+		t.Run("stream errors", f.streamErrors)
+	}
 }
 
 // Judge has qemu-img compare an image with the raw one: all of it, or the MiB before
@@ -192,6 +199,12 @@ func (f *Format) Judge(t *testing.T, path, rawPath string, size int64, places ..
 		window := fmt.Sprintf("driver=raw,offset=%d,size=%d,file.driver=", start, min(info.Size, start+3*mib)-start)
 		testbed.Run(t, "qemu-img", "compare", "--image-opts", window+f.Name+",file.file.filename="+path, window+"file,file.filename="+rawPath)
 	}
+	f.check(t, path)
+}
+
+// check has qemu-img check an image, where it can.
+func (f *Format) check(t *testing.T, path string) {
+	t.Helper()
 	if !f.Check {
 		return
 	}
