@@ -1,8 +1,9 @@
 // Package vdi writes disk images in VirtualBox's format VDI, version 1.1: dynamic
 // ones, which leave out blocks of 1 MiB that are all zeros.
 //
-// The bytes depend on those of the raw image and on the options alone. Memory: up to
-// 7 MiB, and 4 MiB for each TiB of the disk.
+// The bytes depend on those of the disk, on the order in which its blocks are first
+// written, and on the options alone. Memory: up to 7 MiB, and 8 MiB for each TiB of
+// the disk.
 //
 // There is no document of the format but VirtualBox's source, VDICore.h, whose names
 // of fields are in the comments.
@@ -17,18 +18,26 @@ import (
 	"thaw/image/raw"
 )
 
-// Options say what a raw image does not. Both are required.
+// Options say what a raw image does not. Both UUIDs are required.
 type Options struct {
 	// UUID is the disk's, as RFC 9562 orders its bytes. VirtualBox takes no
 	// two disks of the same.
 	UUID [16]byte
 	// Modified is another UUID, which changes with the content.
 	Modified [16]byte
+	// Limit is up to which size a disk can grow that is written without
+	// knowing it, in bytes. For VirtualBox the table is in front of the blocks:
+	// it has 4 bytes for each MiB, which are a hole in the file as far as the
+	// disk stays smaller. Zero means [DefaultLimit].
+	Limit int64
 }
 
 // MaxSize is the size of the largest disk in bytes, which is this package's choice:
 // 64 TiB.
 const MaxSize = 64 << 40
+
+// DefaultLimit is that of a table within the first MiB of the file: nearly 256 GiB.
+const DefaultLimit = (blockSize - headerSize) / 4 * blockSize
 
 const (
 	headerSize = 512
@@ -38,50 +47,72 @@ const (
 
 var le = binary.LittleEndian
 
+// NewWriter returns a writer of an image to w, which is empty or all zeros.
+func NewWriter(w io.WriterAt, o Options) (*raw.Writer, error) {
+	limit := o.Limit
+	if limit == 0 {
+		limit = DefaultLimit
+	}
+	if limit < 0 || limit > MaxSize {
+		return nil, fmt.Errorf("vdi: a limit of %d bytes: it is up to %d", limit, int64(MaxSize))
+	}
+	return newWriter(w, limit, &o)
+}
+
 // Write writes an image of the disk that the first size bytes of r are to w, which is
 // empty or all zeros. The disk is rounded up to a multiple of 512 bytes.
 func Write(w io.WriterAt, r io.ReaderAt, size int64, o Options) error {
-	if err := write(w, r, size, &o); err != nil {
-		return fmt.Errorf("vdi: %w", err)
-	}
-	return nil
-}
-
-func write(w io.WriterAt, r io.ReaderAt, size int64, o *Options) error {
-	switch {
-	case size > MaxSize:
-		return fmt.Errorf("a disk of %d bytes: it has up to %d", size, int64(MaxSize))
-	case o.UUID == [16]byte{} || o.Modified == [16]byte{}:
-		return errors.New("a UUID is missing")
-	}
-	m, err := raw.New(r, size)
+	d, err := newWriter(w, min(max(size, 0), MaxSize), &o)
 	if err != nil {
 		return err
 	}
-	blocks := (m.Size() + blockSize - 1) / blockSize
+	return d.Copy(r, size)
+}
+
+// newWriter returns a writer of a disk of up to limit bytes.
+func newWriter(w io.WriterAt, limit int64, o *Options) (*raw.Writer, error) {
+	if o.UUID == [16]byte{} || o.Modified == [16]byte{} {
+		return nil, errors.New("vdi: a UUID is missing")
+	}
 	// The table fills up what is before the first block.
-	start := (headerSize + 4*blocks + blockSize - 1) / blockSize * blockSize
-	table := make([]byte, start-headerSize)
-	for i := range table[:4*blocks] {
+	start := up(headerSize + 4*up(limit)/blockSize)
+	return raw.NewWriter(w, raw.Layout{
+		Format: "vdi", MaxSize: up(limit), Block: blockSize, First: start,
+		Finish: func(m *raw.Map, size int64) (int64, error) {
+			return finish(w, m, start, size, o)
+		},
+	}), nil
+}
+
+// finish writes the table and the header.
+func finish(w io.WriterAt, m *raw.Map, start, size int64, o *Options) (int64, error) {
+	blocks := up(size) / blockSize
+	for block := range m.All() {
+		// One beyond the end of the disk has an entry, too: readers count
+		// those that are in the file.
+		blocks = max(blocks, block+1)
+	}
+	table := make([]byte, 4*blocks)
+	for i := range table {
 		table[i] = free & 0xff
 	}
-	var used int64
-	for b, err := range m.Blocks(blockSize, nil) {
-		if err != nil {
-			return err
+	for block, place := range m.All() {
+		le.PutUint32(table[4*block:], uint32((place-start)/blockSize))
+	}
+	if m.Len() == 0 { // the file goes to where the first block would be
+		if _, err := w.WriteAt([]byte{0}, start-1); err != nil {
+			return 0, err
 		}
-		le.PutUint32(table[4*b.Index:], uint32(used))
-		if _, err := w.WriteAt(b.Data, start+used*blockSize); err != nil {
-			return err
-		}
-		used++
 	}
 	if _, err := w.WriteAt(table, headerSize); err != nil {
-		return err
+		return 0, err
 	}
-	_, err = w.WriteAt(header(m.Size(), start, blocks, used, o), 0)
-	return err
+	_, err := w.WriteAt(header(size, start, blocks, m.Len(), o), 0)
+	return m.End(), err
 }
+
+// up rounds up to whole blocks.
+func up(n int64) int64 { return (n + blockSize - 1) / blockSize * blockSize }
 
 // header makes what is before the table: VDIPREHEADER and VDIHEADER1PLUS.
 func header(size, start, blocks, used int64, o *Options) []byte {

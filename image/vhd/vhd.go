@@ -7,8 +7,9 @@
 // disk is often some sectors smaller. Virtual PC itself goes by that; all else
 // goes by the size. Azure wants a fixed image whose size is a multiple of 1 MiB.
 //
-// The bytes depend on those of the raw image and on the options alone. Memory: up to
-// 14 MiB, and 2 MiB for each TiB of a dynamic disk.
+// The bytes depend on those of the disk, in a dynamic one on the order in which its
+// blocks are first written, and on the options alone. Memory: up to 14 MiB, and 4 MiB
+// for each TiB of a dynamic disk.
 //
 // The format is that of Microsoft's "Virtual Hard Disk Image Format Specification",
 // version 1.0, whose sections comments name in quotes. There are no parents.
@@ -90,49 +91,75 @@ func Footer(size int64, o Options) ([]byte, error) {
 	return footer(size, fixed, &o), nil
 }
 
+// NewWriter returns a writer of a dynamic image to w, which is empty or all zeros. The
+// specification has the table in front of the blocks: there is room for that of the
+// largest disk, 4 MiB, most of which is a hole.
+func NewWriter(w io.WriterAt, o Options) (*raw.Writer, error) {
+	return newWriter(w, MaxSize, &o)
+}
+
 // Write writes a dynamic image of the disk that the first size bytes of r are to w,
 // which is empty or all zeros.
 func Write(w io.WriterAt, r io.ReaderAt, size int64, o Options) error {
-	if err := write(w, r, size, &o); err != nil {
-		return fmt.Errorf("vhd: %w", err)
-	}
-	return nil
-}
-
-func write(w io.WriterAt, r io.ReaderAt, size int64, o *Options) error {
-	m, err := open(r, size, o)
+	d, err := newWriter(w, min(max(size, 0), MaxSize), &o)
 	if err != nil {
 		return err
 	}
-	entries := (m.Size() + blockSize - 1) / blockSize
-	table := make([]byte, (entries*4+raw.SectorSize-1)/raw.SectorSize*raw.SectorSize)
-	bitmap := make([]byte, bitmapSize)
-	fill(table)
-	fill(bitmap) // all sectors of a block are in the image
-	end := tableStart + int64(len(table))
-	for b, err := range m.Blocks(blockSize, nil) {
-		if err != nil {
-			return err
-		}
-		be.PutUint32(table[4*b.Index:], uint32(end/raw.SectorSize))
-		if _, err := w.WriteAt(bitmap, end); err != nil {
-			return err
-		}
-		if _, err := w.WriteAt(b.Data, end+bitmapSize); err != nil {
-			return err
-		}
-		end += bitmapSize + blockSize
+	return d.Copy(r, size)
+}
+
+// newWriter returns a writer of a disk of up to limit bytes.
+func newWriter(w io.WriterAt, limit int64, o *Options) (*raw.Writer, error) {
+	if err := check(limit, o); err != nil {
+		return nil, fmt.Errorf("vhd: %w", err)
 	}
-	f := footer(m.Size(), dynamic, o)
+	return raw.NewWriter(w, raw.Layout{
+		Format: "vhd", MaxSize: MaxSize, Block: blockSize,
+		First:  tableStart + int64(len(newTable(limit))) + bitmapSize,
+		Stride: bitmapSize + blockSize,
+		Finish: func(m *raw.Map, size int64) (int64, error) {
+			return finish(w, m, size, o)
+		},
+	}), nil
+}
+
+// finish writes all but the blocks.
+func finish(w io.WriterAt, m *raw.Map, size int64, o *Options) (int64, error) {
+	entries := entries(size)
+	table := newTable(size)
+	bitmap := make([]byte, bitmapSize)
+	fill(bitmap) // all sectors of a block are in the image
+	for block, place := range m.All() {
+		if block >= entries {
+			break
+		}
+		place -= bitmapSize
+		be.PutUint32(table[4*block:], uint32(place/raw.SectorSize))
+		if _, err := w.WriteAt(bitmap, place); err != nil {
+			return 0, err
+		}
+	}
+	end := m.End() - bitmapSize
+	f := footer(size, dynamic, o)
 	for _, part := range []struct {
 		data []byte
 		off  int64
 	}{{f, end}, {table, tableStart}, {header(entries), footerSize}, {f, 0}} {
 		if _, err := w.WriteAt(part.data, part.off); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return end + footerSize, nil
+}
+
+// entries is how many entries the table of a disk has.
+func entries(size int64) int64 { return (size + blockSize - 1) / blockSize }
+
+// newTable makes the table of a disk without blocks.
+func newTable(size int64) []byte {
+	table := make([]byte, (entries(size)*4+raw.SectorSize-1)/raw.SectorSize*raw.SectorSize)
+	fill(table)
+	return table
 }
 
 func fill(p []byte) {

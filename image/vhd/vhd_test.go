@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"thaw/image/raw"
 	"thaw/image/raw/rawtest"
 	"thaw/image/vhd"
 	"thaw/internal/testbed"
@@ -22,6 +23,7 @@ var dynamic = rawtest.Format{
 	Write: func(w *os.File, r io.ReaderAt, size int64) error {
 		return vhd.Write(w, r, size, options)
 	},
+	NewWriter: func(w io.WriterAt, _ int64) (*raw.Writer, error) { return vhd.NewWriter(w, options) },
 }
 
 var fixed = rawtest.Format{
@@ -105,7 +107,8 @@ func TestOptions(t *testing.T) {
 		{vhd.Options{UUID: options.UUID, Time: vhd.MaxTime + 1}, "vhd: time 5241652096: up to 5241652095"},
 	} {
 		_, err := vhd.Footer(512, test.o)
-		for _, err := range []error{err, vhd.Write(nil, bytes.NewReader(sector), 512, test.o), vhd.WriteFixed(nil, bytes.NewReader(sector), 512, test.o)} {
+		_, err2 := vhd.NewWriter(nil, test.o)
+		for _, err := range []error{err, err2, vhd.Write(nil, bytes.NewReader(sector), 512, test.o), vhd.WriteFixed(nil, bytes.NewReader(sector), 512, test.o)} {
 			if err == nil || err.Error() != test.want {
 				t.Errorf("%v; want %s", err, test.want)
 			}
