@@ -1,8 +1,9 @@
 // Package vhdx writes disk images in Hyper-V's format VHDX: dynamic ones, which leave
 // out blocks of 1 MiB that are all zeros.
 //
-// The log is empty. The bytes depend on those of the raw image and on the options
-// alone. Memory: up to 7 MiB, and 8 MiB for each TiB of the disk.
+// The log is empty, and the table of blocks behind them. The bytes depend on those of
+// the disk, on the order in which its blocks are first written, and on the options
+// alone. Memory: up to 7 MiB, and 12 MiB for each TiB of the disk.
 //
 // The format is that of Microsoft's [MS-VHDX], whose sections comments name. There
 // are no parents.
@@ -13,7 +14,6 @@ package vhdx
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io"
 	"unicode/utf16"
@@ -49,7 +49,7 @@ const (
 	logSize       = 1 * mib
 	metadataPlace = 2 * mib
 	metadataSize  = 1 * mib
-	tablePlace    = 3 * mib
+	blocksPlace   = 3 * mib
 
 	// blockSize is the smallest there is, and what Microsoft advises for the
 	// file systems of Linux.
@@ -69,50 +69,49 @@ var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 )
 
+// NewWriter returns a writer of an image to w, which is empty or all zeros.
+func NewWriter(w io.WriterAt, o Options) (*raw.Writer, error) {
+	if o.UUID == [16]byte{} || o.FileWrite == [16]byte{} || o.DataWrite == [16]byte{} {
+		return nil, errors.New("vhdx: a UUID is missing")
+	}
+	return raw.NewWriter(w, raw.Layout{
+		Format: "vhdx", MaxSize: MaxSize, Block: blockSize, First: blocksPlace,
+		Finish: func(m *raw.Map, size int64) (int64, error) {
+			return finish(w, m, size, &o)
+		},
+	}), nil
+}
+
 // Write writes an image of the disk that the first size bytes of r are to w, which is
 // empty or all zeros. The disk is rounded up to a multiple of 512 bytes.
 func Write(w io.WriterAt, r io.ReaderAt, size int64, o Options) error {
-	if err := write(w, r, size, &o); err != nil {
-		return fmt.Errorf("vhdx: %w", err)
-	}
-	return nil
-}
-
-func write(w io.WriterAt, r io.ReaderAt, size int64, o *Options) error {
-	switch {
-	case size > MaxSize:
-		return fmt.Errorf("a disk of %d bytes: it has up to %d", size, int64(MaxSize))
-	case o.UUID == [16]byte{} || o.FileWrite == [16]byte{} || o.DataWrite == [16]byte{}:
-		return errors.New("a UUID is missing")
-	}
-	m, err := raw.New(r, size)
+	d, err := NewWriter(w, o)
 	if err != nil {
 		return err
 	}
-	blocks := (m.Size() + blockSize - 1) / blockSize
+	return d.Copy(r, size)
+}
+
+// finish writes all but the blocks.
+func finish(w io.WriterAt, m *raw.Map, size int64, o *Options) (int64, error) {
+	blocks := up(size) / blockSize
 	table := make([]byte, up(8*(entry(blocks-1)+1)))
 	for i := range blocks {
 		le.PutUint64(table[8*entry(i):], blockZero)
 	}
-	end := tablePlace + int64(len(table))
-	for b, err := range m.Blocks(blockSize, nil) {
-		if err != nil {
-			return err
+	for block, place := range m.All() {
+		if block < blocks {
+			// The place is in MiB, from bit 20 on: it is the offset itself.
+			le.PutUint64(table[8*entry(block):], uint64(place)|blockPresent)
 		}
-		// The place is in MiB, from bit 20 on: it is the offset itself.
-		le.PutUint64(table[8*entry(b.Index):], uint64(end)|blockPresent)
-		if _, err := w.WriteAt(b.Data, end); err != nil {
-			return err
-		}
-		end += blockSize
 	}
-	regions := regionTable(int64(len(table)))
+	regions := regionTable(m.End(), int64(len(table)))
 	for _, part := range []struct {
 		data []byte
 		off  int64
 	}{
-		{table, tablePlace},
-		{metadata(m.Size(), o), metadataPlace},
+		{table, m.End()},
+		{metadata(size, o), metadataPlace},
 		{regions, regionPlace},
 		{regions, regionPlace + copyDistance},
 		{header(1, o), headerPlace},
@@ -120,10 +119,10 @@ func write(w io.WriterAt, r io.ReaderAt, size int64, o *Options) error {
 		{identifier(), 0},
 	} {
 		if _, err := w.WriteAt(part.data, part.off); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return m.End() + int64(len(table)), nil
 }
 
 // entry is the place of a block in the table.
@@ -174,7 +173,7 @@ var (
 )
 
 // regionTable says where the table of blocks and the metadata are (2.2.3).
-func regionTable(tableSize int64) []byte {
+func regionTable(table, tableSize int64) []byte {
 	b := make([]byte, 0, regionSize)
 	b = append(b, "regi\x00\x00\x00\x00"...) // and the checksum
 	b = le.AppendUint32(b, 2)
@@ -182,7 +181,7 @@ func regionTable(tableSize int64) []byte {
 	for _, r := range []struct {
 		guid         [16]byte
 		place, bytes int64
-	}{{regionTableGUID, tablePlace, tableSize}, {regionMetadataGUID, metadataPlace, metadataSize}} {
+	}{{regionTableGUID, table, tableSize}, {regionMetadataGUID, metadataPlace, metadataSize}} {
 		b = appendGUID(b, r.guid)
 		b = le.AppendUint64(b, uint64(r.place))
 		b = le.AppendUint32(b, uint32(r.bytes))
