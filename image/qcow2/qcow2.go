@@ -1,11 +1,12 @@
 // Package qcow2 writes disk images in QEMU's format qcow2, version 3.
 //
-// Clusters that are all zeros are not in the image; the others lie in their order,
-// packed if [Options] say so and it saves something. Reference counts are exact.
-// The bytes depend on those of the raw image and on the options alone.
+// Clusters that are all zeros are not in the image. The others lie in their order,
+// packed if [Options] say so and it saves something, or, in an image that is not
+// made of a raw one, in the order in which they are first written. Reference counts
+// are exact. The bytes depend on the disk, that order and the options alone.
 //
 // Memory: 32 MiB for each TiB of the result, and for each processor half a MiB, and an
-// encoder of 2 MiB for zlib or 7 MiB for zstd.
+// encoder of 2 MiB for zlib or 7 MiB for zstd. Without a raw image: 96 MiB for each TiB.
 //
 // There are no snapshots, no backing files, no encryption. The format is that of
 // QEMU's docs/interop/qcow2.txt, whose sections comments name in quotes.
@@ -79,6 +80,34 @@ const (
 
 var be = binary.BigEndian
 
+// NewWriter returns a writer of an image to w, which is empty or all zeros. It has no
+// compression, for which clusters have to be known as a whole.
+func NewWriter(w io.WriterAt, o Options) (*raw.Writer, error) {
+	if o.Compression != None {
+		return nil, fmt.Errorf("qcow2: compression %v needs a raw image", o.Compression)
+	}
+	return raw.NewWriter(w, raw.Layout{
+		Format: "qcow2", MaxSize: MaxSize, Block: clusterSize, First: clusterSize,
+		Finish: func(m *raw.Map, size int64) (int64, error) {
+			i := newImage(w, size)
+			i.alloc(int(m.Len()))
+			for cluster, place := range m.All() {
+				if cluster*clusterSize >= size {
+					i.refcounts[place/clusterSize] = 0
+					continue
+				}
+				entry, err := i.entry(cluster)
+				if err != nil {
+					return 0, err
+				}
+				*entry = flagCopied | uint64(place)
+			}
+			err := i.finish(size, &o)
+			return int64(len(i.refcounts)) * clusterSize, err
+		},
+	}), nil
+}
+
 // Write writes the disk that the first size bytes of r are to w, which is empty or
 // all zeros. The disk is rounded up to a multiple of 512 bytes.
 func Write(w io.WriterAt, r io.ReaderAt, size int64, o Options) error {
@@ -100,12 +129,7 @@ func write(w io.WriterAt, r io.ReaderAt, size int64, o *Options) error {
 	if err != nil {
 		return err
 	}
-	i := &image{
-		w:  w,
-		l1: make([]uint64, (m.Size()+l2Reach-1)/l2Reach),
-		l2: make([]uint64, l2Entries),
-	}
-	i.alloc(1) // of the header, which is written last
+	i := newImage(w, m.Size())
 	for b, err := range m.Blocks(clusterSize, pack) {
 		if err != nil {
 			return err
@@ -113,9 +137,6 @@ func write(w io.WriterAt, r io.ReaderAt, size int64, o *Options) error {
 		if err := i.add(b); err != nil {
 			return err
 		}
-	}
-	if err := i.endL2(); err != nil {
-		return err
 	}
 	return i.finish(m.Size(), o)
 }
@@ -134,6 +155,16 @@ type image struct {
 	buf       []byte   // of a cluster
 }
 
+func newImage(w io.WriterAt, size int64) *image {
+	i := &image{
+		w:  w,
+		l1: make([]uint64, (size+l2Reach-1)/l2Reach),
+		l2: make([]uint64, l2Entries),
+	}
+	i.alloc(1) // of the header, which is written last
+	return i
+}
+
 // alloc gives out clusters in a row, and returns the offset of the first.
 func (i *image) alloc(clusters int) int64 {
 	off := int64(len(i.refcounts)) * clusterSize
@@ -145,14 +176,10 @@ func (i *image) alloc(clusters int) int64 {
 
 // add adds a cluster of the disk.
 func (i *image) add(b raw.Block) error {
-	if table := b.Index / l2Entries; table != i.table {
-		if err := i.endL2(); err != nil {
-			return err
-		}
-		i.table = table
+	entry, err := i.entry(b.Index)
+	if err != nil {
+		return err
 	}
-	i.dirty = true
-	entry := &i.l2[b.Index%l2Entries]
 	if n := int64(len(b.Packed)); n > 0 && n < clusterSize {
 		off := i.allocPacked(n)
 		// The number of sectors besides the first one.
@@ -163,8 +190,20 @@ func (i *image) add(b raw.Block) error {
 	}
 	off := i.alloc(1)
 	*entry = flagCopied | uint64(off)
-	_, err := i.w.WriteAt(b.Data, off)
+	_, err = i.w.WriteAt(b.Data, off)
 	return err
+}
+
+// entry returns the entry of a cluster of the disk, which is not before the last one.
+func (i *image) entry(cluster int64) (*uint64, error) {
+	if table := cluster / l2Entries; table != i.table {
+		if err := i.endL2(); err != nil {
+			return nil, err
+		}
+		i.table = table
+	}
+	i.dirty = true
+	return &i.l2[cluster%l2Entries], nil
 }
 
 // allocPacked finds a place for a packed cluster: behind the one before, which it
@@ -219,8 +258,11 @@ func (i *image) put(off int64, entries []uint64) error {
 	return nil
 }
 
-// finish writes the table of tables, the counts and the header.
+// finish writes the last table, the table of tables, the counts and the header.
 func (i *image) finish(size int64, o *Options) error {
+	if err := i.endL2(); err != nil {
+		return err
+	}
 	l1 := i.alloc((len(i.l1) + l2Entries - 1) / l2Entries)
 	if err := i.put(l1, i.l1); err != nil {
 		return err
