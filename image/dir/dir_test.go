@@ -72,6 +72,9 @@ func TestUserOwners(t *testing.T) {
 func format(t *testing.T, owners dir.Owners) rootfstest.Format {
 	f := rootfstest.Format{
 		Create: func(tmp string, limit int64) (rootfstest.Writer, error) {
+			if limit < 0 {
+				return nil, errors.ErrUnsupported // see TestFaults
+			}
 			tree := filepath.Join(tmp, "tree")
 			if err := os.Mkdir(tree, 0o755); err != nil {
 				return nil, err

@@ -1,14 +1,11 @@
 package squashfs_test
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -158,40 +155,4 @@ func (r *measured) Read(p []byte) (int, error) {
 		binary.LittleEndian.PutUint64(p[i:], r.n^r.n>>29)
 	}
 	return len(p), nil
-}
-
-// TestGoroutines has none left behind by a writer that was closed.
-func TestGoroutines(t *testing.T) {
-	before := runtime.NumGoroutine()
-	for _, fail := range []bool{false, true} {
-		w, err := squashfs.NewWriter(discard{}, testOptions)
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = w.Add(directory(".").Entry, nil)
-		for i := range 10 {
-			if err == nil {
-				data := noise(uint64(i), 500_000)
-				err = w.Add(file(fmt.Sprint(i), data).Entry, bytes.NewReader(data))
-			}
-		}
-		if err == nil && fail {
-			if err := w.Add(file("short", make([]byte, 600_000)).Entry, bytes.NewReader(noise(1, 300_000))); err != io.ErrUnexpectedEOF {
-				t.Errorf("data that ends early: %v", err)
-			}
-		}
-		if cerr := w.Close(); err != nil || (cerr != nil) != fail {
-			t.Errorf("%v, %v", err, cerr)
-		}
-		left := func() int { return runtime.NumGoroutine() - before }
-		for range 5000 { // one that has said that it is done may not have ended yet
-			if left() <= 0 {
-				break
-			}
-			time.Sleep(time.Millisecond)
-		}
-		if n := left(); n > 0 {
-			t.Errorf("%d goroutines are left", n)
-		}
-	}
 }

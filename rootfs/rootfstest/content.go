@@ -1,15 +1,21 @@
 package rootfstest
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Digest reads r to its end and answers the digest that [Node] holds, and the
@@ -25,14 +31,75 @@ func digestString(s string) string {
 	return hex.EncodeToString(sum[:4])
 }
 
-// content is the data of a file: bytes of chance that follow from its seed, and
-// in a sparse one, zeros between them.
+// texture is what the data of a file is made of.
+type texture int
+
+const (
+	noise  texture = iota // bytes of chance, which no encoder makes shorter
+	words                 // words of chance, which encoders do
+	zeros                 // nothing else
+	mixed                 // pieces of all of these
+	sparse                // zeros, and in every GiB some bytes of chance
+)
+
+// content is the data of a file, which follows from its seed, size and texture.
+// Less noise is the beginning of more.
 func content(s step) io.Reader {
-	rnd := rand.NewChaCha8(sha256.Sum256([]byte(s.seed)))
-	if s.sparse {
-		return &sparseReader{rnd: rnd, size: s.entry.Size}
+	key := sha256.Sum256([]byte(s.seed))
+	switch s.texture {
+	case words:
+		return bytes.NewReader(appendWords(nil, rand.New(rand.NewChaCha8(key)), s.entry.Size))
+	case zeros:
+		return io.LimitReader(zeroReader{}, s.entry.Size)
+	case mixed:
+		return bytes.NewReader(pieces(key, s.entry.Size))
+	case sparse:
+		return &sparseReader{rnd: rand.NewChaCha8(key), size: s.entry.Size}
 	}
-	return io.LimitReader(rnd, s.entry.Size)
+	return io.LimitReader(rand.NewChaCha8(key), s.entry.Size)
+}
+
+type zeroReader struct{}
+
+func (zeroReader) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// appendWords appends size bytes: words of chance, in an order of chance.
+func appendWords(b []byte, rnd *rand.Rand, size int64) []byte {
+	vocabulary := make([][]byte, 1+rnd.IntN(1<<rnd.IntN(9)))
+	for i := range vocabulary {
+		vocabulary[i] = make([]byte, 1+rnd.IntN(1<<rnd.IntN(7)))
+		for k := range vocabulary[i] {
+			vocabulary[i][k] = byte(rnd.Uint32())
+		}
+	}
+	end := len(b) + int(size)
+	for len(b) < end {
+		b = append(b, vocabulary[rnd.IntN(len(vocabulary))]...)
+	}
+	return b[:end]
+}
+
+// pieces has noise, words and zeros, in pieces of up to all of size.
+func pieces(key [32]byte, size int64) []byte {
+	chance := rand.NewChaCha8(key)
+	rnd := rand.New(chance)
+	b := make([]byte, 0, size)
+	for len(b) < int(size) {
+		n := min(1+rnd.Int64N(1<<rnd.IntN(22)), size-int64(len(b)))
+		switch rnd.IntN(4) {
+		case 0:
+			b = append(b, make([]byte, n)...)
+		case 1:
+			b = b[:len(b)+int(n)]
+			chance.Read(b[len(b)-int(n):]) // never fails
+		default:
+			b = appendWords(b, rnd, n)
+		}
+	}
+	return b
 }
 
 // sparseReader yields size bytes: in every GiB, and at the end, some of chance,
@@ -64,17 +131,24 @@ func (r *sparseReader) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// File is a file that takes a number of bytes and then fails with ENOSPC, as a
-// full disk does.
+// errFault is the failure of a [File] that fails once.
+var errFault = errors.New("the destination's fault")
+
+// File is a file that fails: as a full disk does, from some byte on, or once.
 type File struct {
-	file *os.File
-	left int64
+	file  *os.File
+	left  int64 // bytes that it takes
+	fault int64 // the fault comes at this write from now; never if 0
 }
 
-// OpenFile makes a new file that takes limit bytes.
+// OpenFile makes a new file that takes limit bytes and then fails with ENOSPC, or
+// if limit is negative, one whose write number -limit fails.
 func OpenFile(name string, limit int64) (*File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
-	return &File{f, limit}, err
+	if limit < 0 {
+		return &File{file: f, left: math.MaxInt64, fault: -limit}, err
+	}
+	return &File{file: f, left: limit}, err
 }
 
 func (f *File) Write(p []byte) (int, error) {
@@ -86,6 +160,11 @@ func (f *File) WriteAt(p []byte, off int64) (int, error) {
 }
 
 func (f *File) write(p []byte, write func([]byte) (int, error)) (int, error) {
+	if f.fault > 0 {
+		if f.fault--; f.fault == 0 {
+			return 0, errFault
+		}
+	}
 	n, err := write(p[:min(int64(len(p)), f.left)])
 	f.left -= int64(n)
 	if err == nil && n < len(p) {
@@ -119,20 +198,50 @@ func fingerprint(dir string) (map[string]string, error) {
 		}
 		line := info.Mode().String()
 		if info.Mode().IsRegular() {
-			f, err := os.Open(path)
+			sum, err := digestData(path)
 			if err != nil {
 				return err
 			}
-			sum, size, err := Digest(f)
-			f.Close()
-			if err != nil {
-				return err
-			}
-			line += fmt.Sprintf(" %d %x", size, sum)
+			line += fmt.Sprintf(" %d %x", info.Size(), sum)
 		}
 		m[path[len(dir):]] = line
 		return nil
 	})
+}
+
+// digestData answers a digest of the data of a file, and where it lies: pages of
+// zeros count as none, whether they are holes or not. That is fast where there
+// are many.
+func digestData(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	buf, none := make([]byte, 64<<10), make([]byte, 4<<10)
+	for at := int64(0); ; {
+		data, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
+		if err == unix.ENXIO { // there is no more
+			return h.Sum(nil), nil
+		} else if err != nil {
+			return nil, os.NewSyscallError("lseek "+path, err)
+		}
+		at = data &^ int64(len(none)-1)
+		n, err := f.ReadAt(buf, at)
+		for page := range slices.Chunk(buf[:n], len(none)) {
+			if !bytes.Equal(page, none[:len(page)]) {
+				fmt.Fprintf(h, "%d %d:", at, len(page))
+				h.Write(page)
+			}
+			at += int64(len(page))
+		}
+		if err == io.EOF {
+			return h.Sum(nil), nil
+		} else if err != nil {
+			return nil, err
+		}
+	}
 }
 
 // makeRemovable lets the owner of the directories below dir remove what is in

@@ -3,7 +3,7 @@
 //
 // A format's test says in a [Format] how an image is written, how it is read
 // back by the format's own real tool, and what the format can hold. [Test] then
-// holds the writer to five laws:
+// holds the writer to six laws:
 //
 //   - what the format can hold comes back equal, entry by entry, whatever the
 //     order the entries came in;
@@ -11,8 +11,13 @@
 //     path;
 //   - the same entries in the same order make the same bytes, however the data
 //     was cut into reads;
-//   - a reader's or the destination's failure comes out as the error it is;
-//   - after an error every call fails, Close too.
+//   - a reader's or the destination's failure comes out as the error it is,
+//     whichever write fails;
+//   - after an error every call fails, Close too;
+//   - no goroutine is left behind a writer that is closed.
+//
+// These trees are fixed and hard, each in one way. [TestMatrix] has many more,
+// which are of chance, and varies the writer's own options with them.
 package rootfstest
 
 import (
@@ -21,7 +26,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -36,9 +40,10 @@ import (
 type Format struct {
 	// Create opens a writer of a new image under dir, an empty directory.
 	// The image's destination takes limit bytes and then fails; it is
-	// [math.MaxInt64] where the destination is not meant to fail. [OpenFile]
-	// makes such a destination. A directory, which cannot count bytes, fails
-	// at once at any other limit.
+	// [math.MaxInt64] where the destination is not meant to fail. If it is
+	// negative, write number -limit fails. [OpenFile] makes such a
+	// destination. A directory, which cannot count, fails at once at any
+	// other limit, and answers [errors.ErrUnsupported] if it is negative.
 	Create func(dir string, limit int64) (Writer, error)
 	// Read reads the finished image under dir, in any order, without what
 	// the format itself adds (a lost+found).
@@ -141,6 +146,10 @@ func Test(t *testing.T, f Format) {
 	t.Run("after close", func(t *testing.T) {
 		check(t, func(dir string) error { return testAfterClose(f, dir, held) })
 	})
+	t.Run("faults", func(t *testing.T) {
+		steps, _ := faultsTree().sift(f.Can)
+		check(t, func(dir string) error { return testFaults(f, dir, steps) })
+	})
 	for _, limit := range []int64{0, 1, 1000, 4096, 100_000} {
 		t.Run(fmt.Sprintf("full/%d", limit), func(t *testing.T) {
 			check(t, func(dir string) error { return testFull(f, dir, held, limit) })
@@ -153,7 +162,7 @@ func check(t *testing.T, test func(dir string) error) {
 	t.Helper()
 	dir := t.TempDir()
 	t.Cleanup(func() { makeRemovable(dir) })
-	if err := test(dir); err != nil {
+	if err := owned(patience, func() error { return test(dir) }); err != nil {
 		t.Error(err)
 	}
 }
@@ -175,7 +184,7 @@ var chunkings = []struct {
 // write adds steps to a new image and closes it. Hard links that the format
 // does not make are added in full.
 func write(f Format, dir string, steps []step, chunk chunker) error {
-	w, err := f.Create(dir, math.MaxInt64)
+	w, err := f.Create(dir, noLimit)
 	if err != nil {
 		return err
 	}
@@ -209,7 +218,7 @@ func testBytes(f Format, dir string, steps []step, chunk chunker) (map[string]st
 // testRefuses adds steps, whose last one the format cannot hold.
 func testRefuses(f Format, dir string, steps []step) error {
 	bad := steps[len(steps)-1].entry
-	w, err := f.Create(dir, math.MaxInt64)
+	w, err := f.Create(dir, noLimit)
 	if err != nil {
 		return err
 	}
@@ -236,7 +245,7 @@ func testRefuses(f Format, dir string, steps []step) error {
 }
 
 func testReadError(f Format, dir string, steps []step) error {
-	w, err := f.Create(dir, math.MaxInt64)
+	w, err := f.Create(dir, noLimit)
 	if err != nil {
 		return err
 	}
@@ -256,7 +265,7 @@ func testReadError(f Format, dir string, steps []step) error {
 }
 
 func testAfterClose(f Format, dir string, steps []step) error {
-	w, err := f.Create(dir, math.MaxInt64)
+	w, err := f.Create(dir, noLimit)
 	if err != nil {
 		return err
 	}
@@ -275,16 +284,7 @@ func testAfterClose(f Format, dir string, steps []step) error {
 }
 
 func testFull(f Format, dir string, steps []step, limit int64) error {
-	w, err := f.Create(dir, limit)
-	if err != nil {
-		return notEntryError(err) // a writer may begin with a write
-	}
-	for _, s := range steps {
-		if err = s.add(w, f.Can, wholeReader); err != nil {
-			break
-		}
-	}
-	err = broken(w, err)
+	err := writeFaulty(f, dir, steps, limit)
 	if err == nil {
 		return fmt.Errorf("a destination that takes %d bytes was written without an error", limit)
 	}

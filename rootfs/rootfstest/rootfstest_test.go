@@ -77,6 +77,10 @@ func TestFaults(t *testing.T) {
 		return err
 	}
 	full := func(f Format, dir string) error { return testFull(f, dir, sample, 1000) }
+	faults := func(f Format, dir string) error { return testFaults(f, dir, sample) }
+	goroutines := func(f Format, dir string) error {
+		return owned(100*time.Millisecond, func() error { return testHolds(f, dir, sample) })
+	}
 	readError := func(f Format, dir string) error { return testReadError(f, dir, sample) }
 	afterClose := func(f Format, dir string) error { return testAfterClose(f, dir, sample) }
 
@@ -106,6 +110,10 @@ func TestFaults(t *testing.T) {
 		{"closes well after an error", everything, readError},
 		{"swallows write errors", everything, full},
 		{"blames the entry", everything, full},
+		{"swallows write errors", everything, faults},
+		{"blames the entry", everything, faults},
+		{"works on after an error", everything, faults},
+		{"leaves a goroutine", everything, goroutines},
 		{"works on after Close", everything, afterClose},
 	} {
 		t.Run(string(test.fault), func(t *testing.T) {
@@ -303,8 +311,11 @@ func (m *model) Close() error {
 			m.err = nil
 		}
 	}
-	if m.fault == "closes well after an error" {
+	switch m.fault {
+	case "closes well after an error":
 		err = nil
+	case "leaves a goroutine":
+		go func() { <-make(chan int) }()
 	}
 	return errors.Join(err, m.data.Close())
 }

@@ -20,11 +20,11 @@ var baseTime = time.Unix(1_000_000_000, 0)
 // step is one call to a Sink: Add of entry, or if same is set, AddSame of
 // entry.Path to it (entry then is the earlier file's, under its new path).
 type step struct {
-	entry  rootfs.Entry
-	same   string
-	seed   string // of the content: the path the file was first added under
-	sparse bool   // the content is zeros but for a few blocks
-	twin   string // an earlier path that differs in case only
+	entry   rootfs.Entry
+	same    string
+	seed    string // of the content: the path the file was first added under
+	texture texture
+	twin    string // an earlier path that differs in case only
 }
 
 func (s *step) add(sink rootfs.Sink, can Abilities, chunk chunker) error {
@@ -242,6 +242,16 @@ func sampleTree() *tree {
 	t.put(rootfs.Entry{Path: "dev/initctl", Mode: fs.ModeNamedPipe | 0o600})
 	t.same("bin/ash", "bin/sh")
 	t.put(rootfs.Entry{Path: "caps", Size: 5000, Xattrs: []rootfs.Xattr{{Name: "user.note", Value: []byte("a\x00b")}}})
+	return t
+}
+
+// faultsTree is a sample of several megabytes, which no writer holds back.
+func faultsTree() *tree {
+	t := sampleTree()
+	for i := range 6 {
+		t.file(fmt.Sprintf("large%d", i), int64(700_000+i))
+		t.file(fmt.Sprintf("bin/words%d", i), int64(200_000+i)).texture = words
+	}
 	return t
 }
 
@@ -495,7 +505,7 @@ func manyTree(n int) *tree {
 func hugeTree() *tree {
 	t := newTree("huge")
 	t.file("before", 10)
-	t.file("huge", 4<<30+4097).sparse = true
+	t.file("huge", 4<<30+4097).texture = sparse
 	t.file("after", 10)
 	return t
 }

@@ -1,0 +1,98 @@
+package rootfstest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/pprof"
+	"time"
+)
+
+// testFaults has each write to the destination fail in turn, and no other.
+func testFaults(f Format, dir string, steps []step) error {
+	good := filepath.Join(dir, "good")
+	if err := os.Mkdir(good, 0o777); err != nil {
+		return err
+	}
+	want, err := testBytes(f, good, steps, wholeReader)
+	if err != nil {
+		return err
+	}
+	for n := int64(1); ; n++ {
+		dir := filepath.Join(dir, fmt.Sprint(n))
+		if err := os.Mkdir(dir, 0o777); err != nil {
+			return err
+		}
+		err := writeFaulty(f, dir, steps, -n)
+		switch {
+		case errors.Is(err, errors.ErrUnsupported) && n == 1:
+			return nil // a directory
+		case errors.Is(err, errFault):
+			if err := notEntryError(err); err != nil {
+				return fmt.Errorf("write %d: %w", n, err)
+			}
+			continue
+		case err != nil:
+			return fmt.Errorf("the fault of write %d came out as: %w", n, err)
+		}
+		// Either there are fewer writes, or nobody has noticed.
+		got, err := fingerprint(dir)
+		switch {
+		case err != nil:
+			return err
+		case !maps.Equal(got, want):
+			return fmt.Errorf("write %d failed without an error", n)
+		case n == 1:
+			return errors.New("no write is counted")
+		}
+		return nil
+	}
+}
+
+// writeFaulty adds steps to an image on a destination of this limit.
+func writeFaulty(f Format, dir string, steps []step, limit int64) error {
+	w, err := f.Create(dir, limit)
+	if err != nil {
+		return err // a writer may begin with a write
+	}
+	for _, s := range steps {
+		if err = s.add(w, f.Can, wholeReader); err != nil {
+			break
+		}
+	}
+	return broken(w, err)
+}
+
+// patience is for goroutines that have said that they are done, and have not
+// ended yet.
+const patience = 10 * time.Second
+
+// owned runs test and demands that the goroutines that were started in it end,
+// however it ends.
+func owned(patience time.Duration, test func() error) error {
+	name := fmt.Sprintf("%p", &test)
+	var err error
+	pprof.Do(context.Background(), pprof.Labels("test", name), func(context.Context) { err = test() })
+	for end := time.Now().Add(patience); ; runtime.Gosched() {
+		var b bytes.Buffer
+		if perr := pprof.Lookup("goroutine").WriteTo(&b, 1); perr != nil {
+			return errors.Join(err, perr)
+		}
+		i := bytes.Index(b.Bytes(), []byte(name))
+		if i < 0 {
+			return err
+		}
+		if time.Now().After(end) {
+			return errors.Join(err, fmt.Errorf("a goroutine is left: %.1000s", b.Bytes()[i:]))
+		}
+	}
+}
+
+// noLimit is that of a destination that does not fail.
+const noLimit = math.MaxInt64
