@@ -41,6 +41,7 @@ var layers = map[string][]string{
 	"image/disk":     nil,
 	"image/erofs":    {"rootfs"},
 	"image/ext4":     {"rootfs"},
+	"image/oci":      {"rootfs", "image/tarball", "internal/compress"},
 	"image/qcow2":    {"image/raw"},
 	"image/raw":      {"internal/compress"},
 	"image/squashfs": {"rootfs"},
@@ -57,6 +58,7 @@ var layers = map[string][]string{
 	"internal/faultserver": {"narinfo", "nixhash", "storepath"},
 
 	// 2: where it comes from.
+	"boot/initrd": {"boot/kmod", "internal/decompress", "rootfs"},
 	"closure":     {"narinfo", "storepath"},
 	"estimate":    {"narinfo", "rootfs", "storepath", "image/cpio", "image/disk", "image/ext4"},
 	"substituter": {"narinfo", "storepath", "nixhash", "internal/atomicfile", "internal/decompress", "internal/keylock"},
@@ -65,6 +67,7 @@ var layers = map[string][]string{
 	// rootfs.Sink alone.
 	"assemble":   {"closure", "substituter", "narinfo", "nar", "fhs", "nixdb", "rootfs", "storepath"},
 	"spec":       {"storepath", "nixhash", "narinfo", "image/disk"},
+	"output":     {"spec", "rootfs", "internal/compress", "image/cpio", "image/disk", "image/erofs", "image/ext4", "image/qcow2", "image/raw", "image/squashfs", "image/tarball", "image/vdi", "image/vfat", "image/vhd", "image/vhdx", "image/vmdk"},
 	"overlay":    {"spec", "rootfs"},
 	"resolve":    {"spec", "substituter", "narinfo", "nar", "internal/decompress", "storepath"},
 	"localstore": {"assemble", "substituter", "narinfo", "nar", "nixhash", "rootfs", "storepath", "image/dir"},
