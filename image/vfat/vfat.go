@@ -227,6 +227,22 @@ func (w *Writer) Close() error {
 // Size returns how many bytes the file system has. It is known after Close.
 func (w *Writer) Size() int64 { return w.layout.sectors * w.layout.sector }
 
+// Place returns where in the file system the content of a file is, which lies in one
+// piece, for boot loaders that are told; and whether there is such a file and it is not
+// empty.
+func (w *Writer) Place(path string) (off int64, ok bool) {
+	parent, name := rootfs.Split(path)
+	d := w.tree.byPath[parent]
+	if d == nil {
+		return 0, false
+	}
+	i, ok := d.byFold[foldCase(name)]
+	if !ok || d.children[i].dir != nil || d.children[i].first == 0 {
+		return 0, false
+	}
+	return w.layout.offset(d.children[i].first), true
+}
+
 func (w *Writer) finish() error {
 	if w.tree.empty() {
 		return errors.New("vfat: no root directory was added")

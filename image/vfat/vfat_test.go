@@ -483,3 +483,28 @@ func TestLargest(t *testing.T) {
 		}
 	}
 }
+
+// TestPlace reads files where the Writer says that they are.
+func TestPlace(t *testing.T) {
+	for _, bits := range []int{0, 12, 16, 32} {
+		var m memory
+		w, err := vfat.NewWriter(&m, vfat.Options{Serial: 1, Bits: bits})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := write(w, sample()); err != nil {
+			t.Fatal(err)
+		}
+		for path, want := range map[string]string{"README": "read me\n", "EFI/BOOT/bootaa64.efi": "another", "a long name with a \u00fc": "x"} {
+			off, ok := w.Place(path)
+			if !ok || string(m[off:off+int64(len(want))]) != want {
+				t.Errorf("%d bits: %s is not at %d (%v)", bits, path, off, ok)
+			}
+		}
+		for _, path := range []string{".", "EFI", "nothing", "missing", "EFI/missing", "missing/x", "README/x"} {
+			if off, ok := w.Place(path); ok {
+				t.Errorf("%s has a place: %d", path, off)
+			}
+		}
+	}
+}
