@@ -35,6 +35,7 @@ var layers = map[string][]string{
 	"narinfo":        {"storepath", "nixhash"},
 	"fhs":            {"rootfs", "storepath"},
 	"boot/kmod":      nil,
+	"boot/syslinux":  nil,
 	"boot/uki":       nil,
 	"image/cpio":     {"rootfs"},
 	"image/dir":      {"rootfs"},
