@@ -25,8 +25,9 @@ import (
 
 // Request says what goes into an image.
 type Request struct {
-	Packages []Package // in the order in which they were asked for
-	Forbid   []string  // patterns of names that no path of the closure may have; see [path.Match]
+	Packages []Package        // in the order in which they were asked for
+	Aside    []storepath.Path // objects that outputs are made of, and that are not in the image for that
+	Forbid   []string         // patterns of names that no path of the closure may have; see [path.Match]
 	View     View
 	Over     *rootfs.Tree // what wins over the view; nil for nothing
 	Under    *rootfs.Tree // what is there unless the view or Over has something else, with all parents; nil for nothing
@@ -65,6 +66,7 @@ type Nix struct {
 type Plan struct {
 	Packages []Package       // with the paths as signed, each once
 	Infos    []*narinfo.Info // the closure, sorted by path
+	Aside    []*narinfo.Info // what outputs are made of, with all that it refers to, as far as it is not in the closure; sorted
 	View     View
 	Over     *rootfs.Tree
 	Under    *rootfs.Tree
@@ -91,6 +93,9 @@ func Resolve(ctx context.Context, lookup closure.Lookup, r Request) (*Plan, erro
 	if r.Under != nil {
 		p.Under = r.Under
 	}
+	if p.Aside, err = p.aside(ctx, lookup, r); err != nil {
+		return nil, err
+	}
 	p.choose(r.Packages)
 	if err := p.Allowed(r.Forbid); err != nil {
 		return nil, err
@@ -103,6 +108,20 @@ func Resolve(ctx context.Context, lookup closure.Lookup, r Request) (*Plan, erro
 		p.Seed = sha256.Sum256([]byte("thaw seed 1\n" + r.Seed))
 	}
 	return p, nil
+}
+
+// aside looks up what outputs are made of.
+func (p *Plan) aside(ctx context.Context, lookup closure.Lookup, r Request) ([]*narinfo.Info, error) {
+	if len(r.Aside) == 0 {
+		return nil, nil
+	}
+	infos, err := closure.Walk(ctx, r.Jobs, r.Aside, func(ctx context.Context, path storepath.Path) (*narinfo.Info, error) {
+		if i := p.Info(path); i != nil {
+			return i, nil
+		}
+		return lookup(ctx, path)
+	})
+	return slices.DeleteFunc(infos, func(i *narinfo.Info) bool { return p.Info(i.StorePath) != nil }), err
 }
 
 // choose notes the packages by their signed names. One that comes twice counts
@@ -201,11 +220,16 @@ func (p *Plan) order() []*narinfo.Info {
 
 // Info returns the narinfo of a path of the closure, nil for another one.
 func (p *Plan) Info(path storepath.Path) *narinfo.Info {
-	i, ok := slices.BinarySearchFunc(p.Infos, path, func(i *narinfo.Info, path storepath.Path) int { return i.StorePath.Compare(path) })
+	return find(p.Infos, path)
+}
+
+// find looks a path up among sorted narinfos.
+func find(infos []*narinfo.Info, path storepath.Path) *narinfo.Info {
+	i, ok := slices.BinarySearchFunc(infos, path, func(i *narinfo.Info, path storepath.Path) int { return i.StorePath.Compare(path) })
 	if !ok {
 		return nil
 	}
-	return p.Infos[i]
+	return infos[i]
 }
 
 // shown are the packages as the merged view takes them.

@@ -26,7 +26,7 @@ func modeOf(m spec.Mode) fs.FileMode {
 // files adds the files, directories and links that the spec lists.
 func (b *builder) files() error {
 	for _, f := range b.rootfs.Files {
-		place := b.spec.Place("rootfs.files", f.Origin)
+		place := b.spec.Place(b.key+".files", f.Origin)
 		e := rootfs.Entry{Path: path(f.Path), UID: f.Owner.UID, GID: f.Owner.GID}
 		if f.Mode != nil {
 			e.Mode = modeOf(*f.Mode)
@@ -70,7 +70,7 @@ func (b *builder) devices() error {
 // trees copies directories of this machine.
 func (b *builder) trees() error {
 	for _, t := range b.rootfs.Trees {
-		c := copier{builder: b, tree: t, name: b.spec.File(t.Source), place: b.spec.Place("rootfs.trees", t.Origin)}
+		c := copier{builder: b, tree: t, name: b.spec.File(t.Source), place: b.spec.Place(b.key+".trees", t.Origin)}
 		if err := c.copy(); err != nil {
 			return err
 		}

@@ -53,7 +53,7 @@ func Read(s *spec.Spec) (*Overlay, error) {
 
 func newBuilder(s *spec.Spec) *builder {
 	b := &builder{
-		spec: s, rootfs: &s.Rootfs, over: &Overlay{}, time: time.Unix(s.Epoch, 0).UTC(), most: maxEntries,
+		spec: s, rootfs: &s.Rootfs, key: "rootfs", over: &Overlay{}, time: time.Unix(s.Epoch, 0).UTC(), most: maxEntries,
 		marks: map[string]mark{}, sums: map[string][32]byte{}, reserved: map[string]string{}, dirs: map[string]string{},
 	}
 	b.reserve()
@@ -73,6 +73,7 @@ func (b *builder) build() (*Overlay, error) {
 type builder struct {
 	spec   *spec.Spec
 	rootfs *spec.Rootfs
+	key    string // of rootfs, in messages
 	over   *Overlay
 	time   time.Time
 	most   int // entries of Tree

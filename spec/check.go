@@ -186,61 +186,6 @@ func (c *checker) boot() {
 	b.Initrd = cmp.Or(b.Initrd, "auto")
 }
 
-// sector is what the size of a disk is a multiple of.
-const sector = 512
-
-func (c *checker) outputs() {
-	outputs := c.spec.Outputs
-	slices.SortFunc(outputs, func(a, b Output) int { return cmp.Compare(a.Name, b.Name) })
-	for i := range outputs {
-		out := &outputs[i]
-		path := join("outputs", out.Name)
-		switch {
-		case out.Disk != nil:
-			c.disk(out.Disk, path)
-		case out.Ext4 != nil:
-			if out.Ext4.Size.Kind == Fill {
-				c.errorf(path+".size", "only a partition can fill something; write fit or 2G")
-			}
-			out.Ext4.Size = cmp.Or(out.Ext4.Size, Size{Kind: Fit})
-		}
-	}
-}
-
-func (c *checker) disk(d *Disk, path string) {
-	switch {
-	case d.Size.Kind == Fill || d.Size.Kind == Fit && d.Size != Size{Kind: Fit}:
-		c.errorf(path+".size", "a disk has the size fit, or a fixed one such as 2G; what is left free is a matter of its partition")
-	case d.Size.Kind == Fixed && d.Size.Bytes%sector != 0:
-		c.errorf(path+".size", "%s is not a multiple of %d bytes", d.Size, sector)
-	}
-	if c.given(path+".partitions") && len(d.Partitions) == 0 || len(d.Partitions) > 1 {
-		c.errorf(path+".partitions", "%d partitions are not supported: there is one, with the root file system", len(d.Partitions))
-	}
-	if len(d.Partitions) == 0 {
-		root := Partition{FS: "ext4", Content: "rootfs"}
-		root.Label = NewOutput("", "ext4").Ext4.Label
-		d.Partitions = []Partition{root}
-	}
-	for i := range d.Partitions {
-		p := &d.Partitions[i]
-		at := item(path+".partitions", i)
-		if p.GUID != (UUID{}) && p.GUID == d.GUID {
-			c.errorf(at+".guid", "this is the GUID of the disk, too")
-		}
-		switch {
-		case p.Size.Kind == NoSize && d.Size.Kind == Fixed:
-			p.Size = Size{Kind: Fill}
-		case p.Size.Kind == NoSize:
-			p.Size = Size{Kind: Fit}
-		case p.Size.Kind == Fill && d.Size.Kind != Fixed:
-			c.errorf(at+".size", "there is nothing to fill: give the disk a size, such as 2G")
-		case p.Size.Kind == Fixed && d.Size.Kind == Fixed && p.Size.Bytes >= d.Size.Bytes:
-			c.errorf(at+".size", "%s is not less than the size of the disk, %s; a partition table needs 2M", p.Size, d.Size)
-		}
-	}
-}
-
 // within reports whether an absolute, clean path is dir or below it.
 func within(p, dir string) bool {
 	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")

@@ -141,18 +141,22 @@ func (d *decoder) unknown(o *object, k *node, path string, fields []field, n *no
 // elsewhere says where a key would be right.
 func (d *decoder) elsewhere(key string) string {
 	var found []string
+	last := ""
 	for _, p := range d.objects.places() {
-		if !slices.Contains(names(p.fields), key) {
+		switch {
+		case !slices.Contains(names(p.fields), key):
 			continue
+		case p.variant != "" && p.path == last: // several forms of the same mapping
+			found[len(found)-1] += ", " + p.variant
+			continue
+		case p.variant != "":
+			found = append(found, fmt.Sprintf("%s with %s %s", p.path, p.object.fields[0].key, p.variant))
+		case p.path == "":
+			found = append(found, "the whole spec")
+		default:
+			found = append(found, p.path)
 		}
-		text := p.path
-		if p.variant != "" {
-			text += " of type " + p.variant
-		}
-		if text == "" {
-			text = "the whole spec"
-		}
-		found = append(found, text)
+		last = p.path
 	}
 	if len(found) == 0 || len(found) > 3 {
 		return ""

@@ -8,37 +8,37 @@ import (
 	"strings"
 )
 
-// Digest is a hash of all in a spec that determines the image. Left out are
-// caches, keys, what a build reports, and the names of outputs. What is spelled
-// otherwise and means the same has the same digest: YAML or JSON, the order of
-// keys and of what is sorted, defaults left out or not.
+// Digest is a hash of all in a spec that determines the root file system. Left out
+// are caches, keys, what a build reports, and the outputs: the same root file
+// system has the same identifiers in each of them. What is spelled otherwise and
+// means the same has the same digest: YAML or JSON, the order of keys and of what
+// is sorted, defaults left out or not.
 //
 // Files of this machine count by their names: what reads them must add their
 // content. A key that a later version adds changes no digest of specs that do
 // not have it.
 func (s *Spec) Digest() [32]byte {
-	d := digester{objects: objects{}, skip: map[*node]bool{}, fields: map[*node]*field{}}
-	e := encoder{objects: d.objects, visit: func(key *node, f *field, isDefault bool) {
+	d := digester{skip: map[*node]bool{}, fields: map[*node]*field{}}
+	e := encoder{objects: objects{}, visit: func(key *node, f *field, isDefault bool) {
 		d.skip[key] = f.quiet || isDefault
 		d.fields[key] = f
 	}}
-	return sha256.Sum256([]byte("thaw spec 1\n" + d.text(e.mapping(reflect.ValueOf(s).Elem()), false)))
+	return sha256.Sum256([]byte("thaw spec 1\n" + d.text(e.mapping(reflect.ValueOf(s).Elem()))))
 }
 
 // digester writes a tree in a canonical form.
 type digester struct {
-	objects objects
-	skip    map[*node]bool   // keys that do not count
-	fields  map[*node]*field // by key; names that are free have none
+	skip   map[*node]bool   // keys that do not count
+	fields map[*node]*field // by key; names that are free have none
 }
 
-// text writes a node. The names in a mapping that is nameless do not count.
-func (d *digester) text(n *node, nameless bool) string {
+// text writes a node.
+func (d *digester) text(n *node) string {
 	var parts []string
 	switch n.kind {
 	case list:
 		for _, item := range n.items {
-			parts = append(parts, d.text(item, false))
+			parts = append(parts, d.text(item))
 		}
 		return "[" + strings.Join(parts, ",") + "]"
 	case mapping:
@@ -46,20 +46,11 @@ func (d *digester) text(n *node, nameless bool) string {
 			if d.skip[k] {
 				continue
 			}
-			f, below := d.fields[k], false
-			if f != nil {
-				if o := d.objects.named(f.form()); o != nil {
-					below = o.name.quiet
-				}
-			}
-			item := d.text(n.items[i], below)
-			if f != nil && f.isObject() && item == "{}" {
+			item := d.text(n.items[i])
+			if f := d.fields[k]; f != nil && f.isObject() && item == "{}" {
 				continue // nothing in it counts
 			}
-			if !nameless {
-				item = strconv.Quote(k.text) + ":" + item
-			}
-			parts = append(parts, item)
+			parts = append(parts, strconv.Quote(k.text)+":"+item)
 		}
 		slices.Sort(parts)
 		return "{" + strings.Join(parts, ",") + "}"

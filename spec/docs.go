@@ -122,21 +122,64 @@ var docs = []doc{
 	{"Output.type", "What is written. The other keys depend on it.", `disk`},
 	{"Output.max-size", "The most that the file may have: a larger one is an error, and not written. Of a directory, the bytes of all files count.", `300M`},
 
-	{"Disk.format", "The format of the file.", `raw`},
+	{"Disk.format", "The format of the file. `raw` is what a disk itself has, `vhd-fixed` the same with a footer.", `qcow2`},
+	{"Disk.compress", "How the file is compressed: with `raw` all of it by gzip, xz or zstd; with `qcow2` each cluster by zlib or zstd.", `zstd`},
+	{"Disk.table", "The partition table: a GPT; an MBR, with up to four partitions; or a GPT some of whose partitions stand in an MBR, too.", `mbr`},
 	{"Disk.size", "The size of the disk: `fit` for what the partitions need, or a fixed size.", `4G`},
-	{"Disk.guid", "The GUID of the disk.", `0f0bd2f2-8a4e-4c8f-a6a5-3d6a6e1b2c3d`},
-	{"Disk.partitions", "The partitions. There is one so far.", `[{fs: ext4, label: root}]`},
+	{"Disk.sector-size", "The bytes in a sector of the disk: 512 or 4096.", `4096`},
+	{"Disk.align", "What places of partitions are multiples of.", `4M`},
+	{"Disk.guid", "The GUID of the disk, in a GPT.", `0f0bd2f2-8a4e-4c8f-a6a5-3d6a6e1b2c3d`},
+	{"Disk.signature", "The number of the disk in an MBR. Linux makes PARTUUIDs of it.", `1234abcd`},
+	{"Disk.raw", "Files with a place of their own on the disk, such as a boot loader that a board looks for.", `[{offset: 8K, source: u-boot.bin}]`},
+	{"Disk.partitions", "The partitions, as they lie on the disk.", `[{fs: ext4, label: root}]`},
 
-	{"Partition.fs", "The file system.", `ext4`},
-	{"Partition.content", "What is in it.", `rootfs`},
+	{"Raw.offset", "Where it lies, from the start of the disk. The first 440 bytes may hold the code that a BIOS runs.", `8K`},
+	{"Raw.source", "A file of this machine.", `u-boot.bin`},
+	{"Raw.store", "A file in a store path, which need not be in the image.", `/nix/store/00000000000000000000000000000000-u-boot/u-boot.bin`},
+
+	{"Partition.fs", "The file system. Other keys depend on it.", `squashfs`},
+	{"Partition.content", "What is in it: the root file system, files of its own, or nothing.", `empty`},
+	{"Partition.size", "The size of the partition: `fit` leaves nothing free, `fit+256M` that much, `fit+10%` a tenth of what is used; `fill`, for the last one, takes the rest of the disk.", `fit+256M`},
+	{"Partition.name", "The name of the partition, its PARTLABEL in Linux.", `root-a`},
+	{"Partition.type", "The type of the partition.", `root-x86-64`},
 	{"Partition.guid", "The GUID of the partition, its PARTUUID in Linux.", `6f2c2ac4-3b1e-4d0c-9a53-0b9c7c1f6f10`},
+	{"Partition.number", "The number of the partition. It need not follow its place.", `2`},
+	{"Partition.attributes", "Attributes of the partition.", `[legacy-boot]`},
+	{"Partition.in-mbr", "Whether the partition of a hybrid disk stands in the MBR, too.", `true`},
+	{"Partition.files", "Files of its own. They replace what trees have at their paths.", `[{path: /config.txt, content: "arm_64bit=1\n"}]`},
+	{"Partition.trees", "Directories of this machine that are copied into it, in order: later ones replace files of earlier ones.", `[{source: boot}]`},
+
+	{"PartitionFile.path", "Where the file is in the partition. A directory is copied with all that it has.", `/u-boot.bin`},
+	{"PartitionFile.content", "Makes a file with this text.", `"hello\n"`},
+	{"PartitionFile.source", "Makes a file with the content of this one.", `u-boot.bin`},
+	{"PartitionFile.store", "Copies a file or directory of a store path, which need not be in the image.", `/nix/store/00000000000000000000000000000000-u-boot/u-boot.bin`},
+
+	{"Ext4Image.size", "The size of the file system: `fit` leaves nothing free, `fit+256M` that much, `fit+10%` a tenth of what is used.", `fit+256M`},
+
+	{"Ext4.label", "The label of the file system.", `root`},
+	{"Ext4.uuid", "The UUID of the file system.", `44444444-4444-4444-8888-888888888888`},
+	{"Ext4.block-size", "The bytes in a block: 1K, 2K or 4K.", `1K`},
+	{"Ext4.journal", "Whether it has a journal.", `true`},
+	{"Ext4.reserved", "How many percent of the blocks are root's alone.", `5`},
+	{"Ext4.inodes", "How many files it can have.", `100000`},
+	{"Ext4.dedupe", "Whether equal files are stored once, as hard links.", `true`},
+
+	{"Squashfs.compress", "How it is compressed. Linux reads zstd from 4.14 on.", `xz`},
+	{"Squashfs.fast", "Whether to compress fast rather than well.", `true`},
+	{"Squashfs.block-size", "The bytes of a file that are compressed together: 4K to 1M. More makes it smaller and reading in small pieces slower.", `1M`},
+
+	{"Erofs.label", "The label of the file system: up to 15 bytes.", `root`},
+	{"Erofs.uuid", "The UUID of the file system.", `44444444-4444-4444-8888-888888888888`},
+	{"Erofs.compress", "How it is compressed: lz4 is fast, lz4hc takes longer to make and no longer to read. Linux reads both from 5.17 on.", `none`},
+	{"Erofs.cluster-size", "The most compressed bytes that are read together: a multiple of 4K up to 1M.", `4K`},
+	{"Erofs.dedupe", "Whether equal files share what is compressed. Linux reads that from 6.1 on.", `true`},
+
+	{"Vfat.label", "The label of the file system: up to 11 characters.", `BOOT`},
+	{"Vfat.serial", "The number of the file system, its UUID in Linux.", `1234-abcd`},
+	{"Vfat.bits", "The type of FAT: 12, 16 or 32.", `32`},
 
 	{"Tar.compress", "How the archive is compressed.", `zstd`},
 	{"Cpio.compress", "How the archive is compressed.", `gzip`},
-
-	{"FileSystem.label", "The label of the file system and the name of the partition.", `nixos`},
-	{"FileSystem.size", "The size of the file system: `fit` leaves nothing free, `fit+256M` that much, `fit+10%` a tenth of what is used; `fill` takes the rest of the disk.", `fit+256M`},
-	{"FileSystem.uuid", "The UUID of the file system.", `44444444-4444-4444-8888-888888888888`},
 }
 
 // docOf returns the description of a key.

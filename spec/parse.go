@@ -56,12 +56,17 @@ func New() *Spec {
 
 // NewOutput returns an output of that type with its defaults.
 func NewOutput(name, typ string) Output {
-	out := Output{Name: name, Type: typ}
+	out := Output{Name: name}
+	made(&out, "type", typ)
+	return out
+}
+
+// made fills a struct with the defaults of the variant that a key chooses.
+func made(v any, key, value string) {
 	d := &decoder{&problems{}, objects{}, map[string]*node{}}
 	n := &node{kind: mapping}
-	n.put("type", &node{kind: text, text: typ})
-	d.mapping(reflect.ValueOf(&out).Elem(), n, "")
-	return out
+	n.put(key, &node{kind: text, text: value})
+	d.mapping(reflect.ValueOf(v).Elem(), n, "")
 }
 
 // Normalise checks a spec that was made in memory as [Parse] checks one that was

@@ -129,3 +129,45 @@ func formatBytes(n int64) string {
 	}
 	return strconv.FormatInt(n, 10) + units[i:i+1]
 }
+
+// Offset is a place, in bytes.
+type Offset int64
+
+// ParseOffset reads a number with a unit.
+func ParseOffset(s string) (Offset, error) {
+	if s == "0B" {
+		return 0, nil
+	}
+	n, err := parseBytes(s)
+	if err == errSize {
+		err = fmt.Errorf("%s is not an offset, such as 8K; the units are B, K, M, G and T, powers of 1024", clip(s))
+	}
+	return Offset(n), err
+}
+
+// String returns the text that [ParseOffset] reads.
+func (o Offset) String() string { return formatBytes(int64(o)) }
+
+// Serial is the number of a FAT file system, or of a disk. The zero value is none.
+type Serial uint32
+
+// ParseSerial reads eight hexadecimal digits, with or without a dash.
+func ParseSerial(s string) (Serial, error) {
+	digits := s
+	if len(s) == 9 && s[4] == '-' {
+		digits = s[:4] + s[5:]
+	}
+	n, err := strconv.ParseUint(digits, 16, 32)
+	if err != nil || len(digits) != 8 || n == 0 {
+		return 0, fmt.Errorf("%s is not a serial number: eight hexadecimal digits, such as 1234-abcd, and not all 0", clip(s))
+	}
+	return Serial(n), nil
+}
+
+// String returns the text that [ParseSerial] reads, "" for none.
+func (s Serial) String() string {
+	if s == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%04x-%04x", uint32(s)>>16, uint32(s)&0xffff)
+}

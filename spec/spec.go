@@ -51,7 +51,7 @@ type Spec struct {
 	Forbid   []string      `key:"forbid" is:"name pattern" unset:"none"` // sorted
 	Rootfs   Rootfs        `key:"rootfs"`
 	Boot     *Boot         `key:"boot" unset:"nothing to boot"`
-	Outputs  []Output      `key:"outputs" unset:"those of the command line"` // sorted by name
+	Outputs  []Output      `key:"outputs" digest:"no" unset:"those of the command line"` // sorted by name
 
 	file string // the name of the file that it was read from, for messages
 	dir  string // where relative names of files start
@@ -255,54 +255,4 @@ type Boot struct {
 	Initrd  string `key:"initrd" is:"boot file" unset:"auto, or none without a kernel"`
 	Cmdline string `key:"cmdline" is:"kernel arguments" unset:"empty"`
 	Loader  string `key:"loader" only:"none" default:"none"`
-}
-
-// Output is a form in which the image is written. The field that is named like
-// its type is set; a directory has none.
-type Output struct {
-	Name    string `key:"*" is:"name" digest:"no"`
-	Type    string `key:"type" only:"disk ext4 tar cpio dir" need:"yes"`
-	MaxSize Size   `key:"max-size" is:"number of bytes" digest:"no" unset:"no limit"` // fixed
-	Disk    *Disk  `variant:"disk"`
-	Ext4    *Ext4  `variant:"ext4"`
-	Tar     *Tar   `variant:"tar"`
-	Cpio    *Cpio  `variant:"cpio"`
-}
-
-// Disk is a disk with a GUID partition table.
-type Disk struct {
-	Format     string      `key:"format" only:"raw" default:"raw"`
-	Size       Size        `key:"size" is:"size" default:"fit"` // fit or fixed
-	GUID       UUID        `key:"guid" is:"UUID" unset:"derived from the seed"`
-	Partitions []Partition `key:"partitions" unset:"one with the root file system"`
-}
-
-// Partition is a partition of a disk.
-type Partition struct {
-	FS         string `key:"fs" only:"ext4" need:"yes"`
-	Content    string `key:"content" only:"rootfs" default:"rootfs"`
-	GUID       UUID   `key:"guid" is:"UUID" unset:"derived from the seed"`
-	FileSystem `key:"+"`
-}
-
-// Ext4 is an ext4 file system alone.
-type Ext4 struct {
-	FileSystem `key:"+"`
-}
-
-// Tar is a tar archive.
-type Tar struct {
-	Compress string `key:"compress" only:"none gzip zstd" default:"none"`
-}
-
-// Cpio is a cpio archive, as Linux unpacks an initrd.
-type Cpio struct {
-	Compress string `key:"compress" only:"none gzip zstd" default:"none"`
-}
-
-// FileSystem says of a file system what its files do not.
-type FileSystem struct {
-	Label string `key:"label" is:"label" default:"nixos"`
-	Size  Size   `key:"size" is:"size" unset:"fit; fill on a disk of fixed size"`
-	UUID  UUID   `key:"uuid" is:"UUID" unset:"derived from the seed"`
 }

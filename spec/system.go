@@ -125,7 +125,13 @@ func (c *checker) services(s *Services) {
 }
 
 // origin is where the item i of a list is, which has that path.
-func (c *checker) origin(path string, i int) Origin { return Origin{i, c.at[path].line} }
+func (c *checker) origin(path string, i int) Origin {
+	o := Origin{Index: i}
+	if n := c.at[path]; n != nil {
+		o.Line = n.line
+	}
+	return o
+}
 
 // address reads an IP address and writes it in its usual form.
 func address(s string) (string, error) {

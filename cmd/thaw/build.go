@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -120,7 +121,7 @@ a line for each entry.`,
 
 // apply writes the options into the spec of store paths, and returns the outputs
 // of the spec with the files that they become.
-func (o *buildOptions) apply(cmd *cobra.Command, t *target, stdout *results) ([]*output, error) {
+func (o *buildOptions) apply(cmd *cobra.Command, t *target, stdout *results) ([]*destination, error) {
 	s := t.spec
 	if !t.paths() {
 		for _, name := range []string{"seed", "link"} {
@@ -195,43 +196,37 @@ func linkPlaces(values []string) ([]string, error) {
 	return out, nil
 }
 
-// build writes the outputs and the boot files beside them. None appears before
-// all are whole.
-func (w *work) build(ctx context.Context, o *buildOptions, outs []*output, stdout io.Writer) (rs []*result, boot *booting, err error) {
-	var (
-		root   *assemble.Root
-		whole  []func() error
-		settle = func(*assemble.Root) {}
-	)
-	if w.target.spec.Rootfs.Merge.Report {
-		settle = w.report
-	}
+// build writes the outputs, all from one reading of the objects, and the boot files
+// beside them. None appears before all are whole.
+func (w *work) build(ctx context.Context, o *buildOptions, outs []*destination, stdout io.Writer) (rs []*result, boot *booting, err error) {
+	var whole []func() error
 	err = w.while(func(ctx context.Context) error {
+		source := &content{work: w, ctx: ctx, dir: filepath.Dir(outs[0].path)}
+		defer source.close()
+		var images []*image
+		var sinks []rootfs.Sink
 		for _, out := range outs {
-			img, err := out.create(w.plan, stdout)
+			img, err := w.create(out, source, stdout)
 			if err != nil {
 				return err
 			}
 			defer img.abort()
-			root, err = assemble.Build(ctx, w.src, w.plan, img.sink)
-			var clash fhs.CollisionError
-			if errors.As(err, &clash) {
-				return &collisionError{clash, w}
-			}
-			if err != nil {
-				return err
-			}
-			settle(root)
-			settle = func(*assemble.Root) {}
+			images, sinks = append(images, img), append(sinks, img.sinks...)
+			whole = append(whole, img.commit)
+		}
+		root, err := w.assemble(ctx, rootfs.Tee(sinks...))
+		if err != nil {
+			return err
+		}
+		for i, img := range images {
 			r, err := img.finish(ctx)
 			if err != nil {
 				return err
 			}
-			if err := out.within(r.Size); err != nil {
+			if err := outs[i].within(r.Size); err != nil {
 				return err
 			}
 			rs = append(rs, r)
-			whole = append(whole, img.commit)
 		}
 		if boot, err = w.boots(root); err != nil {
 			return err
@@ -260,11 +255,23 @@ func (w *work) build(ctx context.Context, o *buildOptions, outs []*output, stdou
 	return rs, boot, err
 }
 
-// report lists the collisions that were settled.
-func (w *work) report(root *assemble.Root) {
-	for _, s := range root.Settled {
-		w.ui.step("merging", "%s", s)
+// assemble sends the root file system to sink, and reports the collisions that were
+// settled if it is asked to.
+func (w *work) assemble(ctx context.Context, sink rootfs.Sink) (*assemble.Root, error) {
+	root, err := assemble.Build(ctx, w.src, w.plan, sink)
+	var clash fhs.CollisionError
+	if errors.As(err, &clash) {
+		return nil, &collisionError{clash, w}
 	}
+	if err != nil {
+		return nil, err
+	}
+	if w.target.spec.Rootfs.Merge.Report {
+		for _, s := range root.Settled {
+			w.ui.step("merging", "%s", s)
+		}
+	}
+	return root, nil
 }
 
 // booting is what an image boots with, as JSON.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,7 +67,7 @@ func (a *app) resolveAndFetch(ctx context.Context, t *target) (*work, error) {
 	}
 	if w.fetcher == nil {
 		start(w.src.Disk)
-		for _, i := range w.plan.Infos {
+		for _, i := range w.objects() {
 			w.fetcher.add(i)
 		}
 	}
@@ -124,13 +125,16 @@ func (a *app) resolveWork(ctx context.Context, w *work, start func(*substituter.
 		}
 	}
 	w.resolved = time.Since(began)
-	for _, i := range w.plan.Infos {
+	for _, i := range w.objects() {
 		if !w.src.Local(i) {
 			w.toFetch = append(w.toFetch, i)
 		}
 	}
 	return nil
 }
+
+// objects returns the narinfos of all that the build reads.
+func (w *work) objects() []*narinfo.Info { return slices.Concat(w.plan.Infos, w.plan.Aside) }
 
 // lookup returns what knows narinfos. What it finds begins to arrive, if there is
 // a fetcher.

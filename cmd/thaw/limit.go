@@ -8,6 +8,7 @@ import (
 
 	"thaw/estimate"
 	"thaw/narinfo"
+	"thaw/output"
 	"thaw/spec"
 )
 
@@ -77,7 +78,11 @@ func (w *work) estimate(c *estimate.Content, o *spec.Output) estimate.Size {
 	case "dir":
 		return estimate.Dir(c)
 	case "ext4":
-		return estimate.Ext4(c, ext4Options(w.plan, &o.Ext4.FileSystem, 0))
+		return estimate.Ext4(c, output.Ext4Options(&o.Ext4.Ext4, o.Ext4.Size, 0))
+	case "disk":
+		if p := o.Disk.Partitions[0]; len(o.Disk.Partitions) == 1 && p.Ext4 != nil && o.Disk.Format == "raw" && o.Disk.Compress == "none" {
+			return estimate.Disk(c, output.Ext4Options(p.Ext4, p.Size, 0), o.Disk.Size.Bytes)
+		}
 	}
-	return estimate.Disk(c, ext4Options(w.plan, &o.Disk.Partitions[0].FileSystem, 0), o.Disk.Size.Bytes)
+	return estimate.Size{Likely: w.plan.NarSize(), Most: 1 << 60}
 }

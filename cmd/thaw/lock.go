@@ -143,7 +143,7 @@ func (t *target) pin() error {
 }
 
 // wishes returns the packages of the spec as a lock has them, in their order, and
-// not yet resolved.
+// not yet resolved; then the store paths that outputs are made of.
 func (t *target) wishes() ([]lock.Root, error) {
 	out := make([]lock.Root, len(t.spec.Packages))
 	for i, p := range t.spec.Packages {
@@ -162,6 +162,11 @@ func (t *target) wishes() ([]lock.Root, error) {
 			}
 		}
 		out[i] = r
+	}
+	for _, p := range t.spec.StorePaths() {
+		if !slices.ContainsFunc(out, func(r lock.Root) bool { return r.Path == p }) {
+			out = append(out, lock.Root{Path: p})
+		}
 	}
 	return out, nil
 }
@@ -253,6 +258,9 @@ func (a *app) makeLock(ctx context.Context, w *work, keep *lock.File, names []st
 			queries = append(queries, resolve.Query{Name: p.Name, Output: p.Output, From: p.From, Arch: s.Arch})
 			open = append(open, r)
 		}
+	}
+	for i := len(s.Packages); i < len(roots); i++ {
+		roots[i].Resolved = []storepath.Path{roots[i].Path}
 	}
 	if len(queries) > 0 {
 		answers, err := a.lookUp(ctx, w, queries)

@@ -65,14 +65,11 @@ func (p *program) command(ctx context.Context, args ...string) *exec.Cmd {
 // become makes thaw run as another user, who gets its directory.
 func (p *program) become(t *testing.T, uid uint32) {
 	t.Helper()
-	exe, err := os.ReadFile(p.exe)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.exe = filepath.Join(t.TempDir(), "thaw.test")
-	if err := os.WriteFile(p.exe, exe, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	// Another program copies it: a file that this one writes would be open in
+	// programs that are just being started, and could not be run.
+	exe := filepath.Join(t.TempDir(), "thaw.test")
+	testbed.Run(t, "cp", p.exe, exe)
+	p.exe = exe
 	for _, dir := range []string{p.dir, filepath.Dir(p.exe)} {
 		for ; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
 			if err := os.Chmod(dir, 0o755); err != nil {

@@ -27,7 +27,7 @@ func (a *app) plan() *cobra.Command {
 		Long: `Tell what is to be fetched for an image, how large its outputs will be, what each
 package adds and which paths are the largest. Nothing but narinfos is fetched.
 
-For store paths every format is estimated. An output takes at least the first
+For store paths every type of output is estimated. An output takes at least the first
 size and at most the last one, whatever the files are; it is likely to take the
 one between.
 
@@ -95,13 +95,15 @@ forbidden.`,
 	return cmd
 }
 
-// describeOutputs gives store paths, and a spec without outputs, one of every
-// format.
+// describeOutputs gives store paths, and a spec without outputs, one of every format
+// but those that are forms of a raw disk.
 func (t *target) describeOutputs() error {
 	s := t.spec
 	if len(s.Outputs) == 0 {
 		for _, f := range formats {
-			s.Outputs = append(s.Outputs, f.output(f.name))
+			if f.typ != "disk" || f.name == "disk" {
+				s.Outputs = append(s.Outputs, f.output(f.name))
+			}
 		}
 	}
 	return t.complete()
@@ -245,7 +247,7 @@ func (b *bill) outputs(w *work) error {
 	for _, o := range w.target.spec.Outputs {
 		s := w.estimate(c, &o)
 		b.Outputs = append(b.Outputs, outputBill{
-			o.Name, formatOf(&o), s.Least, s.Likely, s.Most, o.MaxSize.Bytes, judge(s, o.MaxSize.Bytes),
+			o.Name, formatOf(&o).name, s.Least, s.Likely, s.Most, o.MaxSize.Bytes, judge(s, o.MaxSize.Bytes),
 		})
 	}
 	return nil

@@ -40,6 +40,7 @@ func (t *target) request() (r assemble.Request, err error) {
 		Nix:    assemble.Nix{DB: nix.DB, Profiles: roots(nix.Profiles), Roots: roots(nix.GCRoots)},
 		Seed:   s.Seed,
 		Epoch:  s.Epoch,
+		Aside:  s.StorePaths(),
 	}
 	if nix.ClosureInfo != "" {
 		r.Nix.ClosureInfo = inImage(nix.ClosureInfo)

@@ -67,6 +67,14 @@ func TypeNamed(name string) (GUID, bool) {
 	return "", false
 }
 
+// TypeNames returns the names that [TypeNamed] knows.
+func TypeNames() (names []string) {
+	for _, t := range types {
+		names = append(names, t.name)
+	}
+	return names
+}
+
 // TypeName returns the name of a type, or "".
 func (g GUID) TypeName() string {
 	for _, t := range types {

@@ -1,0 +1,236 @@
+package output
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"thaw/image/disk"
+	"thaw/rootfs"
+	"thaw/spec"
+)
+
+// diskWriter writes a disk, partition by partition.
+type diskWriter struct {
+	out    *spec.Output
+	of     *spec.Disk
+	params *Params
+	disk   *disk.Writer
+	next   int     // the first partition that is not begun
+	open   []*root // the partitions of the root file system, which end last
+	roots  int     // how many there have been
+}
+
+// root is a partition of the root file system that is being written.
+type root struct {
+	fs      fileSystem
+	section *disk.Section
+	place   string
+}
+
+// newDisk makes a Writer of a disk to f, in its format.
+func newDisk(f File, o *spec.Output, p *Params) (*Writer, error) {
+	c, err := newContainer(f, o, p)
+	if err != nil {
+		return nil, err
+	}
+	d, err := beginDisk(c.disk, o, p)
+	if err != nil {
+		d.leave()
+		return nil, err
+	}
+	w := &Writer{leave: d.leave}
+	for _, r := range d.open {
+		w.sinks = append(w.sinks, r.fs)
+	}
+	w.finish = func() (int64, error) {
+		size, err := d.close()
+		if err != nil {
+			return 0, err
+		}
+		m := d.disk.Map()
+		w.layout = &m
+		return c.close(size)
+	}
+	return w, nil
+}
+
+var tables = map[string]disk.Table{"gpt": disk.GPT, "mbr": disk.MBR, "hybrid": disk.Hybrid}
+
+var attributes = map[string]uint64{
+	"required": disk.AttrRequired, "no-block-io": disk.AttrNoBlockIO, "legacy-boot": disk.AttrLegacyBoot, "grow-fs": disk.AttrGrowFS,
+	"read-only": disk.AttrReadOnly, "hidden": disk.AttrHidden, "no-auto": disk.AttrNoAuto,
+}
+
+// beginDisk writes what comes before the end of the first root file system that has
+// no size yet.
+func beginDisk(w io.WriterAt, o *spec.Output, p *Params) (*diskWriter, error) {
+	d := &diskWriter{out: o, of: o.Disk, params: p}
+	opt := disk.Options{
+		Table: tables[d.of.Table], Size: d.of.Size.Bytes, SectorSize: d.of.SectorSize, Align: d.of.Align.Bytes,
+	}
+	if opt.Table != disk.MBR {
+		opt.GUID = guid(p, d.of.GUID, "disk/guid")
+	}
+	if opt.Table != disk.GPT {
+		opt.Signature = serial(p, d.of.Signature, "disk/signature")
+	}
+	var err error
+	if d.disk, err = disk.NewWriter(w, opt); err != nil {
+		return d, fmt.Errorf("outputs.%s: %w", o.Name, err)
+	}
+	for i := range d.of.Raw {
+		if err := d.raw(i); err != nil {
+			return d, err
+		}
+	}
+	return d, d.partitions()
+}
+
+// leave ends the writers of the root file systems, whatever they have written.
+func (d *diskWriter) leave() {
+	for _, r := range d.open {
+		r.fs.Close()
+	}
+}
+
+// guid returns the one that is given, or one derived from the plan.
+func guid(p *Params, given spec.UUID, name string) disk.GUID {
+	if given == (spec.UUID{}) {
+		return disk.MakeGUID(p.ID(name))
+	}
+	return disk.GUID(strings.ToUpper(given.String()))
+}
+
+// raw writes content with a place of its own.
+func (d *diskWriter) raw(i int) error {
+	of := d.of.Raw[i]
+	place := fmt.Sprintf("outputs.%s.raw[%d]", d.out.Name, of.Origin.Index)
+	content, size, err := d.params.Source.Raw(d.out, i)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	s, err := d.disk.AddRaw(disk.Raw{Name: of.Source + of.Store, Offset: int64(of.Offset), Size: size})
+	if err != nil {
+		return fmt.Errorf("%s: %w", place, err)
+	}
+	n, err := io.Copy(io.NewOffsetWriter(s, 0), io.LimitReader(content, size))
+	if err == nil && n < size {
+		err = fmt.Errorf("%s has %d bytes instead of %d", of.Source+of.Store, n, size)
+	}
+	return err
+}
+
+// partitions begins partitions, up to the root file system whose end tells where the
+// next one is.
+func (d *diskWriter) partitions() error {
+	for d.next < len(d.of.Partitions) {
+		i := d.next
+		d.next++
+		ends, err := d.partition(i, &d.of.Partitions[i])
+		if err != nil || !ends {
+			return err
+		}
+	}
+	return nil
+}
+
+// partition begins a partition, and reports whether it has its end.
+func (d *diskWriter) partition(i int, of *spec.Partition) (ends bool, err error) {
+	place := fmt.Sprintf("outputs.%s.partitions[%d]", d.out.Name, i)
+	name := fmt.Sprintf("partition/%d", i+1)
+	if of.Content == "rootfs" {
+		if d.roots++; d.roots == 1 {
+			name = rootName
+		}
+	}
+	p := disk.Partition{Name: of.Name, Number: of.Number, InMBR: of.InMBR, Type: disk.GUID(of.Type)}
+	if t, ok := disk.TypeNamed(of.Type); ok {
+		p.Type = t
+	}
+	if d.of.Table != "mbr" {
+		p.GUID = guid(d.params, of.GUID, name+"/partition-guid")
+	}
+	for _, a := range of.Attributes {
+		p.Attributes |= attributes[a]
+	}
+	if of.Size.Kind == spec.Fixed {
+		p.Size = of.Size.Bytes
+	}
+	section, err := d.disk.Add(p)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", place, err)
+	}
+	if of.FS == "none" {
+		return true, nil
+	}
+	v := &volume{
+		name: name, size: of.Size, ext4: of.Ext4, sqfs: of.Squashfs, ero: of.Erofs, fat: of.Vfat,
+		start: section.Start(), sector: d.of.SectorSize,
+	}
+	if of.Size.Kind != spec.Fit {
+		v.room = section.Size()
+		v.size = spec.Size{Kind: spec.Fixed, Bytes: v.room}
+	}
+	if of.Content != "rootfs" {
+		return true, d.filled(section, v, i, place)
+	}
+	fs, err := newFileSystem(section, d.params, v)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", place, err)
+	}
+	d.open = append(d.open, &root{fs, section, place})
+	return of.Size.Kind != spec.Fit, nil
+}
+
+// filled writes a partition that has files of its own, or none.
+func (d *diskWriter) filled(section *disk.Section, v *volume, i int, place string) error {
+	tree := &rootfs.Tree{}
+	if d.of.Partitions[i].Content == "files" {
+		var err error
+		if tree, err = d.params.Source.Files(d.out, i); err != nil {
+			return err
+		}
+	}
+	if !tree.Has(".") {
+		top := rootfs.Dir(".", 0o755)
+		top.ModTime = d.params.Time
+		tree.Put(top, nil)
+	}
+	v.files = tree
+	fs, err := newFileSystem(section, d.params, v)
+	if err == nil {
+		err = tree.Send(rootfs.Check(fs))
+		if end := fs.Close(); err == nil {
+			err = end
+		}
+	}
+	if err == nil {
+		err = section.End(fs.Size())
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", place, err)
+	}
+	return nil
+}
+
+// close ends the root file systems and writes all that comes behind them.
+func (d *diskWriter) close() (size int64, err error) {
+	for _, r := range slices.Clone(d.open) {
+		if err = r.fs.Close(); err == nil {
+			err = r.section.End(r.fs.Size())
+		}
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", r.place, err)
+		}
+	}
+	if err := d.partitions(); err != nil {
+		return 0, err
+	}
+	if err := d.disk.Close(); err != nil {
+		return 0, fmt.Errorf("outputs.%s: %w", d.out.Name, err)
+	}
+	return d.disk.Size(), nil
+}

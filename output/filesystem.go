@@ -1,0 +1,136 @@
+package output
+
+import (
+	"encoding/binary"
+	"io"
+
+	"thaw/image/erofs"
+	"thaw/image/ext4"
+	"thaw/image/squashfs"
+	"thaw/image/vfat"
+	"thaw/rootfs"
+	"thaw/spec"
+)
+
+// fileSystem is the writer of a file system.
+type fileSystem interface {
+	rootfs.Sink
+	Close() error
+	Size() int64 // known after Close
+}
+
+// volume is a file system that is to be written.
+type volume struct {
+	name string // what its identifiers are derived from
+	size spec.Size
+	room int64 // bytes there are, for size: fill; 0 if there is no bound
+	ext4 *spec.Ext4
+	sqfs *spec.Squashfs
+	ero  *spec.Erofs
+	fat  *spec.Vfat
+
+	files  *rootfs.Tree // all that will be in it, if that is known
+	start  int64        // where on the disk it is, in bytes
+	sector int          // of the disk, in bytes
+}
+
+// rootName is what the identifiers of the root file system are derived from, in
+// whatever output it is.
+const rootName = "root"
+
+// alone returns the volume of an output that is a file system.
+func alone(o *spec.Output) *volume {
+	v := &volume{name: rootName, sqfs: o.Squashfs, ero: o.Erofs}
+	if o.Ext4 != nil {
+		v.ext4, v.size = &o.Ext4.Ext4, o.Ext4.Size
+	}
+	return v
+}
+
+// newFileSystem makes the writer of a volume to w.
+func newFileSystem(w io.WriterAt, p *Params, v *volume) (fileSystem, error) {
+	switch {
+	case v.ext4 != nil:
+		return ext4.NewWriter(w, v.ext4Options(p))
+	case v.sqfs != nil:
+		return squashfs.NewWriter(w, squashfs.Options{
+			Time: p.Time.Unix(), Compression: squashfsCompressions[v.sqfs.Compress], Fast: v.sqfs.Fast,
+			BlockSize: int(v.sqfs.BlockSize.Bytes), Jobs: p.Jobs,
+		})
+	case v.ero != nil:
+		return erofs.NewWriter(w, erofs.Options{
+			UUID: v.uuid(p, v.ero.UUID, "erofs"), Label: *v.ero.Label, Time: p.Time.Unix(), Compression: erofsCompressions[v.ero.Compress],
+			ClusterSize: int(v.ero.ClusterSize.Bytes), Dedupe: v.ero.Dedupe, Jobs: p.Jobs,
+		})
+	}
+	opt, err := v.vfatOptions(p)
+	if err != nil {
+		return nil, err
+	}
+	return vfat.NewWriter(w, opt)
+}
+
+var squashfsCompressions = map[string]squashfs.Compression{
+	"zstd": squashfs.Zstd, "gzip": squashfs.Gzip, "lz4": squashfs.LZ4, "xz": squashfs.XZ, "none": squashfs.None,
+}
+
+var erofsCompressions = map[string]erofs.Compression{"none": erofs.None, "lz4": erofs.LZ4, "lz4hc": erofs.LZ4HC}
+
+// uuid returns the one that is given, or one derived from the plan.
+func (v *volume) uuid(p *Params, given spec.UUID, kind string) [16]byte {
+	if given == (spec.UUID{}) {
+		return p.ID(v.name + "/" + kind + "/uuid")
+	}
+	return given
+}
+
+// serial returns the one that is given, or one derived from the plan, which is not
+// 0.
+func serial(p *Params, given spec.Serial, name string) uint32 {
+	if given == 0 {
+		id := p.ID(name)
+		return max(1, binary.BigEndian.Uint32(id[:]))
+	}
+	return uint32(given)
+}
+
+func (v *volume) ext4Options(p *Params) ext4.Options {
+	opt := Ext4Options(v.ext4, v.size, v.room)
+	opt.UUID, opt.HashSeed, opt.Time = v.uuid(p, v.ext4.UUID, "ext4"), p.ID(v.name+"/ext4/hash-seed"), p.Time.Unix()
+	return opt
+}
+
+// Ext4Options returns those of a file system of that size, without its identifiers
+// and time. room are the bytes there are for it if it fills them.
+func Ext4Options(of *spec.Ext4, size spec.Size, room int64) ext4.Options {
+	opt := ext4.Options{Label: *of.Label}
+	switch size.Kind {
+	case spec.Fixed:
+		opt.Size = size.Bytes
+	case spec.Fill:
+		opt.Size = room
+	default:
+		opt.Free, opt.FreePercent = size.Bytes, size.Percent
+	}
+	if opt.Free > 0 {
+		opt.Capacity = max(ext4.DefaultCapacity, 2*opt.Free)
+	}
+	return opt
+}
+
+func (v *volume) vfatOptions(p *Params) (vfat.Options, error) {
+	opt := vfat.Options{
+		Serial: serial(p, v.fat.Serial, v.name+"/vfat/serial"), Label: v.fat.Label, Bits: v.fat.Bits,
+		SectorSize: v.sector, HiddenSectors: uint32(v.start / int64(v.sector)),
+	}
+	switch v.size.Kind {
+	case spec.Fixed:
+		opt.Size = v.size.Bytes
+	case spec.Fill:
+		opt.Size = v.room
+	default:
+		opt.Free, opt.FreePercent = v.size.Bytes, v.size.Percent
+		return vfat.Fit(opt, v.files.All())
+	}
+	return opt, nil
+}
