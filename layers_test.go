@@ -42,6 +42,7 @@ var layers = map[string][]string{
 	"image/disk":     nil,
 	"image/erofs":    {"rootfs"},
 	"image/ext4":     {"rootfs"},
+	"image/iso":      {"rootfs", "image/disk"},
 	"image/oci":      {"rootfs", "image/tarball", "internal/compress"},
 	"image/qcow2":    {"image/raw"},
 	"image/raw":      {"internal/compress"},

@@ -1,0 +1,293 @@
+package iso_test
+
+import (
+	"bufio"
+	"bytes"
+	"debug/elf"
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"thaw/image/cpio"
+	"thaw/image/iso"
+	"thaw/internal/testbed"
+	"thaw/nar"
+	"thaw/narinfo"
+	"thaw/rootfs"
+	"thaw/rootfs/rootfstest"
+)
+
+// TestMain is the init of the machine that TestKernel starts.
+func TestMain(m *testing.M) {
+	if os.Getpid() != 1 {
+		os.Exit(m.Run())
+	}
+	fmt.Println(serve())
+	unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+}
+
+// modules are those that the kernel needs, in their order.
+var modules = []string{
+	"drivers/cdrom/cdrom", "fs/isofs/isofs",
+	"drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_pci_modern_dev", "drivers/virtio/virtio_pci_legacy_dev",
+	"drivers/virtio/virtio_pci", "drivers/block/virtio_blk",
+}
+
+// serve mounts the first disk for every line on the second serial port, puts what it
+// finds onto the second disk, and answers with a line: its length, or an error.
+func serve() error {
+	for _, m := range [][2]string{{"/dev", "devtmpfs"}, {"/proc", "proc"}} {
+		if err := unix.Mount(m[1], m[0], m[1], 0, ""); err != nil {
+			return fmt.Errorf("%s: %w", m[0], err)
+		}
+	}
+	for _, name := range modules {
+		files, err := filepath.Glob("/lib/modules/*/kernel/" + name + ".ko")
+		if err != nil || len(files) != 1 {
+			return fmt.Errorf("module %s: %q %v", name, files, err)
+		}
+		f, err := os.Open(files[0])
+		if err != nil {
+			return err
+		}
+		if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil {
+			return fmt.Errorf("module %s: %w", name, err)
+		}
+	}
+	port, err := os.OpenFile("/dev/ttyS1", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	termios, err := unix.IoctlGetTermios(int(port.Fd()), unix.TCGETS)
+	if err != nil {
+		return err
+	}
+	termios.Lflag &^= unix.ECHO
+	if err := unix.IoctlSetTermios(int(port.Fd()), unix.TCSETS, termios); err != nil {
+		return err
+	}
+	fmt.Fprintln(port, "ready")
+	for lines := bufio.NewScanner(port); lines.Scan(); {
+		n, err := answer()
+		fmt.Fprintln(port, n, err)
+	}
+	return nil
+}
+
+// answer says what is on the first disk.
+func answer() (int64, error) {
+	if err := unix.Mount("/dev/vda", "/newroot", "iso9660", unix.MS_RDONLY, ""); err != nil {
+		return 0, fmt.Errorf("mount: %w", err)
+	}
+	nodes, err := rootfstest.Walk("/newroot")
+	if err := errors.Join(err, unix.Unmount("/newroot", 0)); err != nil {
+		return 0, err
+	}
+	out, err := os.OpenFile("/dev/vdb", os.O_WRONLY, 0)
+	if err != nil {
+		return 0, err
+	}
+	w := bufio.NewWriterSize(out, 1<<20)
+	err = errors.Join(gob.NewEncoder(w).Encode(nodes), w.Flush())
+	n, _ := out.Seek(0, io.SeekCurrent)
+	return n, errors.Join(err, out.Sync(), out.Close())
+}
+
+// TestKernel has the suite judged by Linux, in a machine of its own.
+func TestKernel(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("SKIPPED: a boot takes some seconds")
+	}
+	m := start(t)
+	const minTime, maxTime = -1 << 31, 1<<31 - 1 // of this kernel
+	const large = "many" // its 20,000 entries are looked up one by one
+	refuse := func(e rootfs.Entry) string {
+		switch sec := e.ModTime.Unix(); {
+		case max(e.UID, e.GID) == math.MaxUint32:
+			return "Linux has no such owner"
+		case sec < minTime || sec > maxTime:
+			return "Linux 6.1 has 32 bits for times of this"
+		case e.Path == large:
+			return "it takes minutes"
+		}
+		return ""
+	}
+	can := abilities()
+	can.Names = func(name string) bool { return name != large && len(name) <= iso.MaxName }
+	can.HardLinks = false // Linux shows a file for each name
+	can.MinTime, can.MaxTime, can.MaxID = minTime, maxTime, math.MaxUint32-1
+	rootfstest.Test(t, rootfstest.Format{
+		Create: create(refuse, nil),
+		Read:   func(dir string) ([]rootfstest.Node, error) { return m.read(filepath.Join(dir, imageName)) },
+		Can:    can,
+	})
+}
+
+// machine is one that reads volumes.
+type machine struct {
+	disks [2]string
+	port  *bufio.Reader
+	in    io.Writer
+}
+
+// diskSize is that of both disks, which are mostly holes.
+const diskSize = 8 << 30
+
+// start starts the machine.
+func start(t *testing.T) *machine {
+	dir := t.TempDir()
+	vmlinuz, initrd := filepath.Join(dir, "bzImage"), filepath.Join(dir, "initrd")
+	if err := os.WriteFile(vmlinuz, stored(t, `linux-[\d.]+-cloud`, "bzImage"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(initrd, append(initArchive(t), stored(t, "initrd-testbed", "initrd")...), 0o644); err != nil { // it has the modules
+		t.Fatal(err)
+	}
+	m := &machine{disks: [2]string{filepath.Join(dir, "volume"), filepath.Join(dir, "answer")}}
+	args := []string{
+		"-nodefaults", "-no-reboot", "-display", "none", "-m", "512", "-machine", "q35,accel=tcg", "-cpu", "max", "-monitor", "none",
+		"-serial", "file:" + filepath.Join(dir, "console"), "-serial", "stdio",
+		"-kernel", vmlinuz, "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet rdinit=/judge",
+	}
+	for _, disk := range m.disks {
+		if err := os.WriteFile(disk, nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(disk, diskSize); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "-drive", "if=virtio,format=raw,file="+disk)
+	}
+	cmd := exec.CommandContext(t.Context(), testbed.Tool(t, "qemu-system-x86_64"), args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	m.in, m.port = in, bufio.NewReader(out)
+	if line, err := m.port.ReadString('\n'); strings.TrimSpace(line) != "ready" {
+		console, _ := os.ReadFile(filepath.Join(dir, "console"))
+		t.Fatalf("the machine says %q, %v\n%s%s", line, err, console, stderr.Bytes())
+	}
+	return m
+}
+
+// read reads a volume as Linux does.
+func (m *machine) read(volume string) (nodes []rootfstest.Node, err error) {
+	if err := os.Truncate(m.disks[0], 0); err != nil {
+		return nil, err
+	}
+	if out, err := exec.Command("cp", "--sparse=always", volume, m.disks[0]).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("cp: %v: %s", err, out)
+	}
+	if err := os.Truncate(m.disks[0], diskSize); err != nil {
+		return nil, err
+	}
+	if _, err := io.WriteString(m.in, "go\n"); err != nil {
+		return nil, err
+	}
+	line, err := m.port.ReadString('\n')
+	if err != nil {
+		return nil, err
+	}
+	var n int64
+	var said string
+	if _, err := fmt.Sscan(line, &n, &said); err != nil || said != "<nil>" {
+		return nil, fmt.Errorf("the machine says %q", line)
+	}
+	f, err := os.Open(m.disks[1])
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return nodes, gob.NewDecoder(io.LimitReader(f, n)).Decode(&nodes)
+}
+
+// initArchive is an archive with this program.
+func initArchive(t *testing.T) []byte {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := elf.NewFile(bytes.NewReader(program))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
+		t.Skip("SKIPPED: this test's program is linked dynamically, as under the race detector, and cannot be an init")
+	}
+	var b bytes.Buffer
+	w := cpio.NewWriter(&b)
+	for _, e := range []rootfs.Entry{rootfs.Dir(".", 0o755), {Path: "judge", Mode: 0o755, Size: int64(len(program))}} {
+		if e.ModTime = noon; err == nil {
+			err = w.Add(e, bytes.NewReader(program))
+		}
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// stored returns a file of a path in the large caches.
+func stored(t *testing.T, pattern, file string) []byte {
+	cache := testbed.Dir(t, "caches/xz")
+	list, err := os.ReadFile(testbed.Dir(t, "caches/lists/system.closure"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := regexp.MustCompile(`/nix/store/(\w+)-` + pattern + `\n`).FindSubmatch(list)
+	if path == nil {
+		t.Fatalf("no %s in the list", pattern)
+	}
+	text, err := os.ReadFile(filepath.Join(cache, string(path[1])+".narinfo"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := narinfo.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := nar.NewReader(bytes.NewReader(testbed.Run(t, "xz", "-dc", filepath.Join(cache, info.URL))))
+	for {
+		h, err := r.Next()
+		if err != nil {
+			t.Fatalf("no %s: %v", file, err)
+		}
+		if filepath.Base(h.Path) == file {
+			b, err := io.ReadAll(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		}
+	}
+}
