@@ -22,6 +22,7 @@ var layers = map[string][]string{
 	"rootfs":              nil,
 	"config":              nil,
 	"examples":            nil,
+	"internal/anatomy":    {"xz"},
 	"internal/atomicfile": nil,
 	"internal/compress":   nil,
 	"internal/decompress": {"xz"},
