@@ -44,6 +44,14 @@ func newContainer(f File, o *spec.Output, p *Params) (*container, error) {
 			return length(end+int64(len(footer)), nil)
 		}}, nil
 	}
+	if w, err := straight(f, o, p, disk); w != nil || err != nil {
+		return &container{w, func(size int64) (int64, error) {
+			if err := w.Close(size); err != nil {
+				return 0, err
+			}
+			return length(w.Size(), nil)
+		}}, err
+	}
 	temp, err := p.Temp()
 	if err != nil {
 		return nil, err
@@ -65,12 +73,45 @@ func newContainer(f File, o *spec.Output, p *Params) (*container, error) {
 		case "vhd":
 			err = vhd.Write(to, temp, size, disk)
 		case "vdi":
-			err = vdi.Write(to, temp, size, vdi.Options{UUID: p.ID("disk/vdi/uuid"), Modified: p.ID("disk/vdi/modified")})
+			err = vdi.Write(to, temp, size, vdiOptions(o, p))
 		case "vhdx":
-			err = vhdx.Write(to, temp, size, vhdx.Options{UUID: p.ID("disk/vhdx/uuid"), FileWrite: p.ID("disk/vhdx/file-write"), DataWrite: p.ID("disk/vhdx/data-write")})
+			err = vhdx.Write(to, temp, size, vhdxOptions(p))
 		}
 		return length(max(counted.n, to.end), err)
 	}}, nil
+}
+
+// straight returns the writer of a format whose blocks can be written as they come,
+// nil if a raw disk must be there first. Blocks lie in the order in which they are
+// first written, which several root file systems at a time would make one of chance.
+func straight(f File, o *spec.Output, p *Params, disk vhd.Options) (*raw.Writer, error) {
+	roots := 0
+	for _, part := range o.Disk.Partitions {
+		if part.Content == "rootfs" {
+			roots++
+		}
+	}
+	switch format := o.Disk.Format; {
+	case roots > 1 || o.Disk.Compress != "none":
+		return nil, nil
+	case format == "qcow2":
+		return qcow2.NewWriter(f, qcow2.Options{})
+	case format == "vhd":
+		return vhd.NewWriter(f, disk)
+	case format == "vdi":
+		return vdi.NewWriter(f, vdiOptions(o, p))
+	case format == "vhdx":
+		return vhdx.NewWriter(f, vhdxOptions(p))
+	}
+	return nil, nil
+}
+
+func vdiOptions(o *spec.Output, p *Params) vdi.Options {
+	return vdi.Options{UUID: p.ID("disk/vdi/uuid"), Modified: p.ID("disk/vdi/modified"), Limit: max(vdi.DefaultLimit, o.Disk.Size.Bytes)}
+}
+
+func vhdxOptions(p *Params) vhdx.Options {
+	return vhdx.Options{UUID: p.ID("disk/vhdx/uuid"), FileWrite: p.ID("disk/vhdx/file-write"), DataWrite: p.ID("disk/vhdx/data-write")}
 }
 
 var rawCompressions = map[string]raw.Compression{"gzip": raw.Gzip, "xz": raw.XZ, "zstd": raw.Zstd}
