@@ -16,13 +16,13 @@ const (
 	// hole costs an extent and, beyond the fourth, a share of a node, so
 	// shorter runs are not worth it.
 	holeBlocks = 8
-	// maxInlineTarget is the longest target of a symbolic link that an inode
-	// itself holds.
-	maxInlineTarget = 59
+	// InlineTarget is how many bytes a symbolic link's target may have for the
+	// inode itself to hold it.
+	InlineTarget = 59
 )
 
 func (w *Writer) add(e rootfs.Entry, data io.Reader) error {
-	i, err := newInode(&e)
+	i, err := w.newInode(&e)
 	if err != nil {
 		return err
 	}
@@ -33,6 +33,7 @@ func (w *Writer) add(e rootfs.Entry, data io.Reader) error {
 	if err != nil {
 		return err
 	}
+	from := w.out.place
 	var number uint32
 	if e.Path == lostFound {
 		if e.Kind() != fs.ModeDir {
@@ -48,7 +49,12 @@ func (w *Writer) add(e rootfs.Entry, data io.Reader) error {
 	}
 	switch e.Kind() {
 	case 0:
-		err = w.addData(number, e.Size, data)
+		if w.files != nil {
+			w.files.begin(&i, e.Xattrs)
+		}
+		if err = w.addData(number, e.Size, data); err == nil && w.files != nil {
+			number = w.share(number, from)
+		}
 	case fs.ModeDir:
 		w.addDir(strings.Clone(e.Path), number, parent)
 	case fs.ModeSymlink:
@@ -126,7 +132,7 @@ func (w *Writer) addSame(path, earlier string) error {
 // the inode is too small ("Symbolic Links").
 func (w *Writer) addTarget(number uint32, target string) {
 	i := w.inodes.at(number)
-	if len(target) <= maxInlineTarget {
+	if len(target) <= InlineTarget {
 		copy(i.block[:], target)
 		return
 	}
@@ -170,8 +176,11 @@ func (w *Writer) addData(number uint32, size int64, r io.Reader) error {
 			return err
 		}
 		left -= int64(n)
+		if w.files != nil {
+			w.files.hash.Write(w.chunk[:n])
+		}
 		for rest := w.chunk[:n]; len(rest) > 0; {
-			block := rest[:min(blockSize, len(rest))]
+			block := rest[:min(int(w.block()), len(rest))]
 			rest = rest[len(block):]
 			if bytes.Equal(block, zeroBlock[:len(block)]) {
 				zeros++
@@ -179,6 +188,9 @@ func (w *Writer) addData(number uint32, size int64, r io.Reader) error {
 			}
 			storeZeros()
 			store(block)
+		}
+		if w.files != nil && w.out.err == nil {
+			continue // what does not fit may be equal to what is there
 		}
 		if err := w.room(); err != nil {
 			return err

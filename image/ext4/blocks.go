@@ -9,67 +9,30 @@ const bufferSize = 1 << 20
 //
 // It leaves out the fronts of the groups that keep a copy of the superblock
 // and of the group descriptors, with the blocks set aside for more of these.
+// What does not fit is handed out and not written.
 type blockWriter struct {
-	w        io.WriterAt
-	reserved int64 // blocks in front of a group with a copy
-	next     int64 // every block before it is in use
-	front    int64 // where the next such front begins
-	limit    int64 // blocks there may be
-	buf      []byte
-	at       int64 // the block where buf begins
-	err      error // sticky
+	geometry
+	w     io.WriterAt
+	place cursor // every block before it is in use
+	limit int64  // blocks there may be
+	buf   []byte
+	at    int64 // the block where buf begins
+	stale int64 // where the blocks end that were written and taken back
+	err   error // sticky
 }
 
-func newBlockWriter(w io.WriterAt, reserved, limit int64) blockWriter {
+func newBlockWriter(w io.WriterAt, place cursor, limit int64) blockWriter {
 	return blockWriter{
+		geometry: place.geometry,
 		w:        w,
-		reserved: reserved,
-		next:     reserved,
-		front:    nextCopy(1) * groupBlocks,
+		place:    place,
 		limit:    limit,
 		buf:      make([]byte, 0, bufferSize),
 	}
 }
 
-// hasCopy reports whether a group keeps a copy of the superblock: groups 0, 1
-// and the powers of 3, 5 and 7 ("Sparse Super").
-func hasCopy(group int64) bool {
-	if group <= 1 {
-		return true
-	}
-	for _, base := range [...]int64{3, 5, 7} {
-		n := base
-		for n < group {
-			n *= base
-		}
-		if n == group {
-			return true
-		}
-	}
-	return false
-}
-
-// nextCopy returns the first group from the given one on that keeps a copy.
-func nextCopy(group int64) int64 {
-	for !hasCopy(group) {
-		group++
-	}
-	return group
-}
-
 // alloc returns the number of a fresh block.
-func (b *blockWriter) alloc() int64 {
-	if b.next == b.front {
-		b.next += b.reserved
-		b.front = nextCopy(b.front/groupBlocks+1) * groupBlocks
-	}
-	n := b.next
-	if n >= b.limit && b.err == nil {
-		b.err = &NoSpaceError{Needed: (n + 1) * blockSize, Given: b.limit * blockSize}
-	}
-	b.next++
-	return n
-}
+func (b *blockWriter) alloc() int64 { return b.place.take(1) }
 
 // append writes p, filled up with zeros, to a fresh block and returns its
 // number.
@@ -81,7 +44,10 @@ func (b *blockWriter) append(p []byte) int64 {
 
 // put writes p, of at most a block, filled up with zeros, to a block.
 func (b *blockWriter) put(block int64, p []byte) {
-	if block != b.at+int64(len(b.buf)/blockSize) || len(b.buf) == cap(b.buf) {
+	if block >= b.limit {
+		return
+	}
+	if block != b.at+int64(len(b.buf)>>b.shift) || len(b.buf) == cap(b.buf) {
 		b.flush()
 		b.at = block
 	}
@@ -89,14 +55,33 @@ func (b *blockWriter) put(block int64, p []byte) {
 		return
 	}
 	n := len(b.buf)
-	b.buf = b.buf[:n+blockSize]
+	b.buf = b.buf[:n+int(b.block())]
 	clear(b.buf[n+copy(b.buf[n:], p):])
+}
+
+// takeBack makes all blocks fresh again that were handed out from a place on.
+func (b *blockWriter) takeBack(to cursor) {
+	b.place = to
+	if to.next <= b.at { // behind which all has been written out
+		b.stale = max(b.stale, b.at)
+		b.buf = b.buf[:0]
+		return
+	}
+	b.buf = b.buf[:min(len(b.buf), int(to.next-b.at)<<b.shift)]
+}
+
+// wipe writes zeros over what was taken back and is not in use again.
+func (b *blockWriter) wipe() {
+	for n := b.place.next; n < b.stale; n++ {
+		b.put(n, nil)
+	}
+	b.stale = 0
 }
 
 // flush writes out what is buffered.
 func (b *blockWriter) flush() {
 	if len(b.buf) > 0 {
-		b.writeAt(b.buf, b.at*blockSize)
+		b.writeAt(b.buf, b.at<<b.shift)
 	}
 	b.buf = b.buf[:0]
 }

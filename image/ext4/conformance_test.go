@@ -1,6 +1,7 @@
 package ext4_test
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"io/fs"
@@ -22,9 +23,10 @@ const imageName = "image"
 
 // abilities are what ext4 holds, but for what refuse says that a judge cannot
 // tell.
-func abilities(refuse func(rootfs.Entry) string) rootfstest.Abilities {
+func abilities(o ext4.Options, refuse func(rootfs.Entry) string) rootfstest.Abilities {
+	blockSize := cmp.Or(o.BlockSize, 4096)
 	return rootfstest.Abilities{
-		MaxTarget: rootfs.MaxTarget,
+		MaxTarget: blockSize - 1,
 		MaxMajor:  1<<12 - 1, MaxMinor: 1<<20 - 1,
 		Fifos:     true,
 		HardLinks: true,
@@ -38,7 +40,7 @@ func abilities(refuse func(rootfs.Entry) string) rootfstest.Abilities {
 				return false
 			}
 			for _, x := range e.Xattrs {
-				if x.Name == "bogus" || len(x.Value) > 4096-32-4-16-len(x.Name)&^3 {
+				if x.Name == "bogus" || len(x.Value) > blockSize-32-4-16-len(x.Name)&^3 {
 					return false
 				}
 			}
@@ -73,13 +75,13 @@ func (i *image) Close() error {
 	return err
 }
 
-func create(refuse func(rootfs.Entry) string) func(string, int64) (rootfstest.Writer, error) {
+func create(o ext4.Options, refuse func(rootfs.Entry) string) func(string, int64) (rootfstest.Writer, error) {
 	return func(dir string, limit int64) (rootfstest.Writer, error) {
 		f, err := rootfstest.OpenFile(filepath.Join(dir, imageName), limit)
 		if err != nil {
 			return nil, err
 		}
-		w, err := ext4.NewWriter(f, testOptions)
+		w, err := ext4.NewWriter(f, o)
 		return &image{w, f, refuse}, err
 	}
 }
@@ -87,6 +89,18 @@ func create(refuse func(rootfs.Entry) string) func(string, int64) (rootfstest.Wr
 // TestDebugfs has the suite judged by e2fsck and debugfs.
 func TestDebugfs(t *testing.T) {
 	t.Parallel()
+	debugfsSuite(t, testOptions)
+}
+
+// TestDebugfs1K has other options judged likewise.
+func TestDebugfs1K(t *testing.T) {
+	t.Parallel()
+	o := testOptions
+	o.BlockSize, o.Journal = 1024, ext4.JournalAuto
+	debugfsSuite(t, o)
+}
+
+func debugfsSuite(t *testing.T, o ext4.Options) {
 	tool, e2fsck, dumpe2fs := testbed.Tool(t, "debugfs"), testbed.Tool(t, "e2fsck"), testbed.Tool(t, "dumpe2fs")
 	refuse := func(e rootfs.Entry) string {
 		for _, x := range e.Xattrs {
@@ -99,10 +113,10 @@ func TestDebugfs(t *testing.T) {
 		}
 		return ""
 	}
-	can := abilities(refuse)
+	can := abilities(o, refuse)
 	can.MaxFile = 1 << 30
 	rootfstest.Test(t, rootfstest.Format{
-		Create: create(refuse),
+		Create: create(o, refuse),
 		Read: func(dir string) ([]rootfstest.Node, error) {
 			path := filepath.Join(dir, imageName)
 			if err := check(e2fsck, path); err != nil {
@@ -138,11 +152,26 @@ func usedInodes(dumpe2fs, path string) (int, error) {
 // TestKernel has the suite judged by Linux.
 func TestKernel(t *testing.T) {
 	t.Parallel()
+	kernelSuite(t, testOptions, false)
+}
+
+// TestKernelVariants has other options judged likewise, but without a huge file.
+func TestKernelVariants(t *testing.T) {
+	t.Parallel()
+	for _, v := range variants[1:4] {
+		t.Run(v.name, func(t *testing.T) { kernelSuite(t, v.options, true) })
+	}
+}
+
+func kernelSuite(t *testing.T, o ext4.Options, noHuge bool) {
 	needMount(t)
 	e2fsck := testbed.Tool(t, "e2fsck")
 	refuse := func(e rootfs.Entry) string {
 		if max(e.UID, e.GID) == math.MaxUint32 {
 			return "Linux has no such owner"
+		}
+		if noHuge && e.Size > 1<<30 {
+			return "another test has it"
 		}
 		for _, x := range e.Xattrs {
 			if e.Kind() != 0 && e.Kind() != fs.ModeDir && strings.HasPrefix(x.Name, "user.") {
@@ -151,16 +180,19 @@ func TestKernel(t *testing.T) {
 		}
 		return ""
 	}
-	can := abilities(refuse)
+	can := abilities(o, refuse)
 	can.MaxID = math.MaxUint32 - 1
+	if noHuge {
+		can.MaxFile = 1 << 30
+	}
 	rootfstest.Test(t, rootfstest.Format{
-		Create: create(refuse),
+		Create: create(o, refuse),
 		Read: func(dir string) (nodes []rootfstest.Node, err error) {
 			path := filepath.Join(dir, imageName)
 			if err := check(e2fsck, path); err != nil {
 				return nil, err
 			}
-			err = mounted(path, "ro,noload", func(root string) error {
+			err = mounted(path, "ro", func(root string) error {
 				all, err := rootfstest.Walk(root)
 				for _, n := range all {
 					if n.Path != "lost+found" {

@@ -77,10 +77,7 @@ func (w *Writer) addLostFound() {
 	w.dirs[0].add(lostFound, firstInode)
 }
 
-const (
-	dirTail   = 12 // bytes of the checksum at the end of a block of entries
-	dirUsable = blockSize - dirTail
-)
+const dirTail = 12 // bytes of the checksum at the end of a block of entries
 
 // entryLen returns how many bytes an entry takes at least ("Directory
 // Entries").
@@ -88,9 +85,10 @@ func entryLen(name string) int { return 8 + roundUp4(len(name)) }
 
 // A dirBlock is a block of directory entries being filled.
 type dirBlock struct {
-	buf  [blockSize]byte
-	used int
-	last int // where the last entry begins
+	buf    [maxBlockSize]byte
+	usable int // bytes for entries
+	used   int
+	last   int // where the last entry begins
 }
 
 func (b *dirBlock) add(name string, number uint32, fileType byte) {
@@ -110,12 +108,12 @@ func putEntry(p []byte, name string, number uint32, length int, fileType byte) {
 // seal stretches the last entry to the end, puts the checksum behind it and
 // returns the block.
 func (b *dirBlock) seal(seed uint32) []byte {
-	le.PutUint16(b.buf[b.last+4:], uint16(dirUsable-b.last))
-	tail := b.buf[dirUsable:]
+	le.PutUint16(b.buf[b.last+4:], uint16(b.usable-b.last))
+	tail := b.buf[b.usable:][:dirTail]
 	le.PutUint16(tail[4:], dirTail)
 	tail[7] = 0xde // marks a checksum
-	le.PutUint32(tail[8:], crc32c(seed, b.buf[:dirUsable]))
-	return b.buf[:]
+	le.PutUint32(tail[8:], crc32c(seed, b.buf[:b.usable]))
+	return b.buf[:b.usable+dirTail]
 }
 
 // writeDir writes a directory and completes its inode: a single block of
@@ -128,8 +126,8 @@ func (w *Writer) writeDir(d *dir) error {
 	for _, c := range d.children {
 		size += entryLen(c.name)
 	}
-	if size <= dirUsable {
-		var b dirBlock
+	if size <= w.dirUsable() {
+		b := dirBlock{usable: w.dirUsable()}
 		b.add(".", d.number, 2)
 		b.add("..", d.parent, 2)
 		for _, c := range d.children {
@@ -137,7 +135,7 @@ func (w *Writer) writeDir(d *dir) error {
 		}
 		w.tree.add(0, w.out.append(b.seal(seed)))
 	} else {
-		x, ok := newHashTree(d, newNameHash(w.opt.HashSeed))
+		x, ok := newHashTree(w.geometry, d, newNameHash(w.opt.HashSeed))
 		if !ok {
 			return &rootfs.EntryError{Path: d.path, Reason: "ext4 holds no directory of so many entries"}
 		}
@@ -145,7 +143,7 @@ func (w *Writer) writeDir(d *dir) error {
 		i.flags |= flagIndex
 	}
 	w.setTree(i)
-	i.size = int64(w.tree.data) * blockSize
+	i.size = int64(w.tree.data) * w.block()
 	d.children, d.index = nil, nil
 	w.pending--
 	return w.room()

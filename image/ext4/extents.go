@@ -1,9 +1,8 @@
 package ext4
 
 const (
-	extentSize  = 12 // bytes of a header, a leaf entry and an index entry alike
-	rootEntries = 4  // in an inode's 60 bytes
-	nodeEntries = (blockSize - extentSize) / extentSize
+	extentSize  = 12      // bytes of a header, a leaf entry and an index entry alike
+	rootEntries = 4       // in an inode's 60 bytes
 	maxExtent   = 1 << 15 // blocks in an initialised extent
 	extentMagic = 0xf30a
 )
@@ -52,9 +51,9 @@ func (t *extentTree) add(logical uint32, block int64) {
 
 func (t *extentTree) push(level int, e extent) {
 	if level == len(t.levels) {
-		t.levels = append(t.levels, make([]extent, 0, nodeEntries))
+		t.levels = append(t.levels, make([]extent, 0, t.out.nodeEntries()))
 	}
-	if len(t.levels[level]) == nodeEntries {
+	if len(t.levels[level]) == t.out.nodeEntries() {
 		t.writeNode(level)
 	}
 	t.levels[level] = append(t.levels[level], e)
@@ -62,13 +61,14 @@ func (t *extentTree) push(level int, e extent) {
 
 // writeNode writes the entries of a level as a node of the tree.
 func (t *extentTree) writeNode(level int) {
-	entries := t.levels[level]
-	var b [blockSize]byte
-	putNode(b[:], nodeEntries, level, entries)
-	tail := extentSize + nodeEntries*extentSize
+	entries, limit := t.levels[level], t.out.nodeEntries()
+	var buf [maxBlockSize]byte
+	b := buf[:t.out.block()]
+	putNode(b, limit, level, entries)
+	tail := extentSize + limit*extentSize
 	le.PutUint32(b[tail:], crc32c(inodeSeed(t.seed, t.ino), b[:tail]))
 	t.nodes++
-	up := extent{logical: entries[0].logical, block: uint32(t.out.append(b[:]))}
+	up := extent{logical: entries[0].logical, block: uint32(t.out.append(b))}
 	t.levels[level] = entries[:0]
 	t.push(level+1, up)
 }
@@ -89,6 +89,15 @@ func (t *extentTree) finish() (root [60]byte) {
 	}
 	putNode(root[:], rootEntries, 0, nil)
 	return root
+}
+
+// treeNodes returns how many nodes lead to so many extents of a file.
+func (g geometry) treeNodes(extents int) (nodes int64) {
+	for n := int64(extents); n > rootEntries; {
+		n = ceilDiv(n, int64(g.nodeEntries()))
+		nodes += n
+	}
+	return nodes
 }
 
 // putNode encodes a node of at most limit entries. Block numbers have 32 bits

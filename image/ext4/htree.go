@@ -10,13 +10,12 @@ const (
 	hashNodeStart = 8  // likewise of a node's (dx_node)
 	hashTail      = 8  // bytes of a checksum (dx_tail)
 	hashEntrySize = 8
-	hashRootLimit = (blockSize - hashRootStart - hashTail) / hashEntrySize
-	hashNodeLimit = (blockSize - hashNodeStart - hashTail) / hashEntrySize
 )
 
 // A hashTree says where the entries of a large directory go: into leaves in
 // the order of their hashes, under an index of one or two levels.
 type hashTree struct {
+	geometry
 	dir    *dir
 	sorted []hashed
 	leaves []hashEntry // logical blocks are counted from 0 here
@@ -38,8 +37,8 @@ type hashEntry struct {
 
 // newHashTree distributes the entries of a directory. It reports false when
 // they are more than two levels hold.
-func newHashTree(d *dir, h nameHash) (*hashTree, bool) {
-	x := &hashTree{dir: d, sorted: make([]hashed, len(d.children))}
+func newHashTree(g geometry, d *dir, h nameHash) (*hashTree, bool) {
+	x := &hashTree{geometry: g, dir: d, sorted: make([]hashed, len(d.children))}
 	for i, c := range d.children {
 		x.sorted[i] = hashed{h.of(c.name), uint32(i)}
 	}
@@ -49,10 +48,10 @@ func newHashTree(d *dir, h nameHash) (*hashTree, bool) {
 		}
 		return cmp.Compare(a.child, b.child)
 	})
-	used := dirUsable
+	used := g.dirUsable()
 	for i, e := range x.sorted {
 		n := entryLen(d.children[e.child].name)
-		if used+n > dirUsable {
+		if used+n > g.dirUsable() {
 			used = 0
 			hash := e.hash
 			if i > 0 && x.sorted[i-1].hash == hash {
@@ -63,19 +62,19 @@ func newHashTree(d *dir, h nameHash) (*hashTree, bool) {
 		}
 		used += n
 	}
-	nodes, ok := indexNodes(len(x.leaves))
+	nodes, ok := g.indexNodes(len(x.leaves))
 	x.nodes = nodes
 	return x, ok
 }
 
 // indexNodes returns how many nodes it takes between the root and so many
 // leaves. It reports false when the root cannot lead to them.
-func indexNodes(leaves int) (nodes int, ok bool) {
-	if leaves <= hashRootLimit {
+func (g geometry) indexNodes(leaves int) (nodes int, ok bool) {
+	if leaves <= g.hashRootLimit() {
 		return 0, true
 	}
-	nodes = int(ceilDiv(int64(leaves), hashNodeLimit))
-	return nodes, nodes <= hashRootLimit
+	nodes = int(ceilDiv(int64(leaves), int64(g.hashNodeLimit())))
+	return nodes, nodes <= g.hashRootLimit()
 }
 
 // writeHashTree writes a directory: the root, the nodes, the leaves.
@@ -92,14 +91,14 @@ func (w *Writer) writeHashTree(x *hashTree, seed uint32) {
 		store(x.root(x.leaves, 0, seed))
 	} else {
 		var top []hashEntry
-		for part := range slices.Chunk(x.leaves, hashNodeLimit) {
+		for part := range slices.Chunk(x.leaves, w.hashNodeLimit()) {
 			top = append(top, hashEntry{part[0].hash, uint32(1 + len(top))})
 		}
 		store(x.root(top, 1, seed))
-		for part := range slices.Chunk(x.leaves, hashNodeLimit) {
-			b := make([]byte, blockSize)
-			le.PutUint16(b[4:], blockSize) // an unused entry over the whole block
-			putHashEntries(b, hashNodeStart, hashNodeLimit, part, seed)
+		for part := range slices.Chunk(x.leaves, w.hashNodeLimit()) {
+			b := make([]byte, w.block())
+			le.PutUint16(b[4:], uint16(w.block())) // an unused entry over the whole block
+			putHashEntries(b, hashNodeStart, w.hashNodeLimit(), part, seed)
 			store(b)
 		}
 	}
@@ -108,7 +107,7 @@ func (w *Writer) writeHashTree(x *hashTree, seed uint32) {
 		if i+1 < len(x.starts) {
 			end = x.starts[i+1]
 		}
-		var b dirBlock
+		b := dirBlock{usable: w.dirUsable()}
 		for _, e := range x.sorted[start:end] {
 			c := x.dir.children[e.child]
 			b.add(c.name, c.number, w.inodes.at(c.number).fileType())
@@ -119,14 +118,14 @@ func (w *Writer) writeHashTree(x *hashTree, seed uint32) {
 
 // root returns the first block of the directory, with levels of nodes below.
 func (x *hashTree) root(entries []hashEntry, levels byte, seed uint32) []byte {
-	b := make([]byte, blockSize)
+	b := make([]byte, x.block())
 	self := entryLen(".")
 	putEntry(b, ".", x.dir.number, self, 2)
-	putEntry(b[self:], "..", x.dir.parent, blockSize-self, 2)
+	putEntry(b[self:], "..", x.dir.parent, len(b)-self, 2)
 	b[28] = hashVersion
 	b[29] = 8 // bytes of this header
 	b[30] = levels
-	putHashEntries(b, hashRootStart, hashRootLimit, entries, seed)
+	putHashEntries(b, hashRootStart, x.hashRootLimit(), entries, seed)
 	return b
 }
 

@@ -45,13 +45,21 @@ func (t *inodeTable) add(i inode) (number uint32) {
 	return uint32(t.n)
 }
 
+// drop takes back the inode that was added last.
+func (t *inodeTable) drop() {
+	t.n--
+	if t.n%inodeChunk == 0 {
+		t.chunks = t.chunks[:len(t.chunks)-1]
+	}
+}
+
 // at returns the inode of a number that add returned.
 func (t *inodeTable) at(number uint32) *inode {
 	return &t.chunks[(number-1)/inodeChunk][(number-1)%inodeChunk]
 }
 
 // newInode makes the inode of an entry, without its contents.
-func newInode(e *rootfs.Entry) (inode, error) {
+func (g geometry) newInode(e *rootfs.Entry) (inode, error) {
 	i := inode{
 		size:  e.Size,
 		sec:   e.ModTime.Unix(),
@@ -79,8 +87,8 @@ func newInode(e *rootfs.Entry) (inode, error) {
 	case 0:
 		i.mode |= modeRegular
 		i.flags = flagExtents
-		if e.Size > maxFileBlocks*blockSize {
-			return i, &rootfs.EntryError{Path: e.Path, Reason: fmt.Sprintf("ext4 holds no file of %d bytes, at most %d", e.Size, int64(maxFileBlocks*blockSize))}
+		if e.Size > maxFileBlocks*g.block() {
+			return i, &rootfs.EntryError{Path: e.Path, Reason: fmt.Sprintf("ext4 holds no file of %d bytes, at most %d", e.Size, maxFileBlocks*g.block())}
 		}
 	case fs.ModeDir:
 		i.mode |= modeDir
@@ -89,6 +97,9 @@ func newInode(e *rootfs.Entry) (inode, error) {
 	case fs.ModeSymlink:
 		i.mode |= modeSymlink
 		i.size = int64(len(e.Target))
+		if i.size >= g.block() { // Linux wants a final NUL, too
+			return i, &rootfs.EntryError{Path: e.Path, Reason: fmt.Sprintf("ext4 with blocks of %d bytes holds no target of %d bytes", g.block(), i.size)}
+		}
 	case fs.ModeNamedPipe:
 		i.mode |= modeFifo
 	case fs.ModeDevice | fs.ModeCharDevice:
@@ -138,9 +149,10 @@ func (i *inode) fileType() byte {
 	return 0
 }
 
-// encode puts an inode into the inodeSize zero bytes b. An inode that was never
+// encode puts an inode into the inodeSize zero bytes b, as a file system with
+// blocks of so many sectors of 512 bytes has it. An inode that was never
 // used stays zero, without a checksum.
-func (i *inode) encode(b []byte, seed, number uint32, body string) {
+func (i *inode) encode(b []byte, sectorsPerBlock uint64, seed, number uint32, body string) {
 	if i.mode == 0 {
 		return
 	}
@@ -148,7 +160,7 @@ func (i *inode) encode(b []byte, seed, number uint32, body string) {
 	if links > maxLinks {
 		links = 1 // feature dir_nlink: too many to tell
 	}
-	sectors := uint64(i.blocks) * (blockSize / 512)
+	sectors := uint64(i.blocks) * sectorsPerBlock
 	low, extra := uint32(i.sec), i.nsec<<2|uint32((i.sec-int64(int32(i.sec)))>>32&3)
 
 	le.PutUint16(b[0x00:], i.mode)

@@ -44,12 +44,17 @@ func TestNameHash(t *testing.T) {
 	}
 }
 
+var geometries = []geometry{{10}, {11}, {12}}
+
 // blockMap holds the blocks that are written.
-type blockMap map[int64][]byte
+type blockMap struct {
+	geometry
+	blocks map[int64][]byte
+}
 
 func (m blockMap) WriteAt(p []byte, off int64) (int, error) {
-	for i := 0; i < len(p); i += blockSize {
-		m[(off+int64(i))/blockSize] = append([]byte(nil), p[i:i+blockSize]...)
+	for i := int64(0); i < int64(len(p)); i += m.block() {
+		m.blocks[(off+i)/m.block()] = append([]byte(nil), p[i:i+m.block()]...)
 	}
 	return len(p), nil
 }
@@ -61,9 +66,14 @@ func walkTree(t *testing.T, m blockMap, node []byte, depth int, seed uint32) (al
 		t.Fatalf("at depth %d: %x", depth, node[:12])
 	}
 	entries := int(le.Uint16(node[2:]))
-	if len(node) == blockSize {
-		if entries == 0 || entries > 340 || le.Uint32(node[blockSize-4:]) != crc32c(seed, node[:blockSize-4]) {
-			t.Fatalf("a node of %d entries, or a wrong checksum", entries)
+	if end := len(node) - 4; len(node) == int(m.block()) {
+		if most := map[uint]int{10: 84, 11: 169, 12: 340}[m.shift]; entries == 0 || entries > most {
+			t.Fatalf("a node of %d entries", entries)
+		} else {
+			end = 12 + 12*most
+		}
+		if le.Uint32(node[end:]) != crc32c(seed, node[:end]) {
+			t.Fatal("a wrong checksum")
 		}
 	}
 	for i := range entries {
@@ -72,7 +82,7 @@ func walkTree(t *testing.T, m blockMap, node []byte, depth int, seed uint32) (al
 			all = append(all, extent{le.Uint32(p), le.Uint32(p[8:]), uint32(le.Uint16(p[4:]))})
 			continue
 		}
-		below := walkTree(t, m, m[int64(le.Uint32(p[4:]))], depth-1, seed)
+		below := walkTree(t, m, m.blocks[int64(le.Uint32(p[4:]))], depth-1, seed)
 		if below[0].logical != le.Uint32(p) {
 			t.Fatalf("an entry says %d, its node begins at %d", le.Uint32(p), below[0].logical)
 		}
@@ -84,45 +94,48 @@ func walkTree(t *testing.T, m blockMap, node []byte, depth int, seed uint32) (al
 // TestExtentTree builds trees of up to four levels, which take more data than
 // tests write.
 func TestExtentTree(t *testing.T) {
-	for _, test := range []struct {
-		extents, depth int
-	}{
-		{0, 0}, {1, 0}, {4, 0}, {5, 1}, {340, 1}, {4 * 340, 1}, {4*340 + 1, 2}, {4 * 340 * 340, 2}, {4*340*340 + 1, 3},
-	} {
-		m := blockMap{}
-		out := newBlockWriter(m, 129, 1<<31)
-		tree := extentTree{out: &out, seed: 5}
-		tree.reset(12)
-		var want []extent
-		for i := range test.extents {
-			e := extent{uint32(3 * i), uint32(out.alloc()), 1}
-			tree.add(e.logical, int64(e.block))
-			if i%2 == 0 && out.next != out.front {
-				tree.add(e.logical+1, out.alloc())
-				e.blocks++
+	for _, g := range geometries {
+		n := g.nodeEntries()
+		for _, test := range []struct {
+			extents, depth int
+		}{
+			{0, 0}, {1, 0}, {4, 0}, {5, 1}, {n, 1}, {4 * n, 1}, {4*n + 1, 2}, {4 * n * n, 2}, {4*n*n + 1, 3},
+		} {
+			m := blockMap{g, map[int64][]byte{}}
+			out := newBlockWriter(m, newCursor(g, 129), 1<<31)
+			tree := extentTree{out: &out, seed: 5}
+			tree.reset(12)
+			var want []extent
+			for i := range test.extents {
+				e := extent{uint32(3 * i), uint32(out.alloc()), 1}
+				tree.add(e.logical, int64(e.block))
+				if i%2 == 0 && i%n != 1 && out.place.next != out.place.front {
+					tree.add(e.logical+1, out.alloc())
+					e.blocks++
+				}
+				want = append(want, e)
 			}
-			want = append(want, e)
-		}
-		root := tree.finish()
-		out.flush()
-		if out.err != nil {
-			t.Fatal(out.err)
-		}
-		got := walkTree(t, m, root[:], test.depth, inodeSeed(5, 12))
-		if len(got) != len(want) || int(tree.nodes) != len(m) {
-			t.Fatalf("%d extents in %d blocks, not %d in %d", len(got), len(m), len(want), tree.nodes)
-		}
-		for i := range got {
-			if got[i] != want[i] {
-				t.Fatalf("of %d, extent %d is %v, not %v", test.extents, i, got[i], want[i])
+			root := tree.finish()
+			out.flush()
+			if out.err != nil {
+				t.Fatal(out.err)
+			}
+			got := walkTree(t, m, root[:], test.depth, inodeSeed(5, 12))
+			if len(got) != len(want) || int(tree.nodes) != len(m.blocks) || int64(tree.nodes) != g.treeNodes(len(want)) {
+				t.Fatalf("%d extents in %d blocks, not %d in %d", len(got), len(m.blocks), len(want), tree.nodes)
+			}
+			for i := range got {
+				if got[i] != want[i] {
+					t.Fatalf("of %d, extent %d is %v, not %v", test.extents, i, got[i], want[i])
+				}
 			}
 		}
 	}
 }
 
 func TestLongExtents(t *testing.T) {
-	m := blockMap{}
-	out := newBlockWriter(m, 129, 1<<31)
+	m := blockMap{geometry{12}, nil}
+	out := newBlockWriter(m, newCursor(m.geometry, 129), 1<<31)
 	tree := extentTree{out: &out}
 	for i := range uint32(2*maxExtent + 5) {
 		tree.add(i, 1000+int64(i))
@@ -151,7 +164,7 @@ func TestHashCollisions(t *testing.T) {
 	for i := range 100 {
 		d.add(strings.Repeat("n", 200), uint32(i))
 	}
-	tree, ok := newHashTree(d, newNameHash([16]byte{})) // all alike
+	tree, ok := newHashTree(geometry{12}, d, newNameHash([16]byte{})) // all alike
 	if !ok || len(tree.leaves) < 2 {
 		t.Fatal("no second leaf")
 	}
@@ -164,13 +177,34 @@ func TestHashCollisions(t *testing.T) {
 
 func TestIndexNodes(t *testing.T) {
 	for _, test := range []struct {
+		shift         uint
 		leaves, nodes int
 		ok            bool
 	}{
-		{2, 0, true}, {507, 0, true}, {508, 1, true}, {510, 1, true}, {511, 2, true}, {507 * 510, 507, true}, {507*510 + 1, 508, false},
+		{12, 2, 0, true}, {12, 507, 0, true}, {12, 508, 1, true}, {12, 510, 1, true}, {12, 511, 2, true}, {12, 507 * 510, 507, true}, {12, 507*510 + 1, 508, false},
+		{11, 251, 0, true}, {11, 252, 1, true}, {11, 251 * 254, 251, true}, {11, 251*254 + 1, 252, false},
+		{10, 123, 0, true}, {10, 124, 1, true}, {10, 123 * 126, 123, true}, {10, 123*126 + 1, 124, false},
 	} {
-		if nodes, ok := indexNodes(test.leaves); nodes != test.nodes || ok != test.ok {
+		if nodes, ok := (geometry{test.shift}).indexNodes(test.leaves); nodes != test.nodes || ok != test.ok {
 			t.Errorf("%d leaves take %d nodes, %v", test.leaves, nodes, ok)
+		}
+	}
+}
+
+// TestAutoJournal compares the sizes of journals with those that mke2fs chooses.
+func TestAutoJournal(t *testing.T) {
+	image := filepath.Join(t.TempDir(), "image")
+	for _, blocks := range []int64{32 << 10, 256 << 10, 512 << 10, 4 << 20, 8 << 20, 16 << 20, 32 << 20} {
+		for _, n := range []int64{blocks - 1, blocks} {
+			if err := os.WriteFile(image, nil, 0o666); err != nil {
+				t.Fatal(err)
+			}
+			testbed.Run(t, "mkfs.ext4", "-q", "-F", "-b", "1024", "-N", "16", "-O", "^metadata_csum", "-E", "lazy_itable_init,lazy_journal_init", image, fmt.Sprint(n))
+			out := string(testbed.Run(t, "dumpe2fs", "-h", image))
+			want := fmt.Sprintf("Total journal blocks:     %d\n", autoJournal(n))
+			if !strings.Contains(out, want) {
+				t.Errorf("of %d blocks, %q is not in\n%s", n, want, out)
+			}
 		}
 	}
 }

@@ -151,7 +151,16 @@ func readDebugfs(tool, image string, inodes int) ([]rootfstest.Node, error) {
 			n.Size = 0
 		}
 	}
-	return readTree(nodes, dump)
+	super := make([]byte, 1024)
+	f, err := os.Open(image)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if _, err := f.ReadAt(super, 1024); err != nil {
+		return nil, err
+	}
+	return readTree(nodes, 1024<<super[0x18], dump)
 }
 
 var (
@@ -229,7 +238,7 @@ func parseStat(n *rootfstest.Node, stat string) (long bool, attrs []string, err 
 }
 
 // readTree puts inodes under their names, by what is dumped of directories.
-func readTree(inodes []rootfstest.Node, dump func(int) string) ([]rootfstest.Node, error) {
+func readTree(inodes []rootfstest.Node, blockSize int, dump func(int) string) ([]rootfstest.Node, error) {
 	var nodes []rootfstest.Node
 	var walk func(number int, path string) error
 	walk = func(number int, path string) error {
@@ -243,7 +252,7 @@ func readTree(inodes []rootfstest.Node, dump func(int) string) ([]rootfstest.Nod
 		if !n.Mode.IsDir() {
 			return nil
 		}
-		entries, err := readDir(dump(number))
+		entries, err := readDir(dump(number), blockSize)
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
@@ -278,14 +287,14 @@ type dirEntry struct {
 
 // readDir reads the blocks of a directory one entry after another, as a system
 // does that knows nothing of indexes.
-func readDir(dump string) (entries []dirEntry, err error) {
+func readDir(dump string, blockSize int) (entries []dirEntry, err error) {
 	f, err := os.Open(dump)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	r := bufio.NewReader(f)
-	for block := make([]byte, 4096); ; {
+	for block := make([]byte, blockSize); ; {
 		if _, err := io.ReadFull(r, block); err == io.EOF {
 			return entries, nil
 		} else if err != nil {

@@ -24,6 +24,7 @@ const (
 const (
 	superOffset = 1024 // of the first superblock, in bytes
 	superSize   = 1024
+	hasJournal  = 0x4 // a compatible feature
 )
 
 // writeResizeInode writes the inode that holds the blocks set aside for group
@@ -33,27 +34,27 @@ const (
 func (w *Writer) writeResizeInode(l *layout, dind int64) {
 	var copies []int64
 	for g := nextCopy(1); g < l.groups; g = nextCopy(g + 1) {
-		copies = append(copies, g*groupBlocks)
+		copies = append(copies, l.start(g))
 	}
-	var list [blockSize]byte
-	for at := 1 + l.descBlocks; at < w.out.reserved; at++ {
-		le.PutUint32(list[(at-1)%(blockSize/4)*4:], uint32(at))
+	list := make([]byte, l.block())
+	for at := 1 + l.descBlocks; at < w.reserved; at++ {
+		le.PutUint32(list[(at-1)%l.numbers()*4:], uint32(l.first()+at))
 		if len(copies) > 0 {
-			p := make([]byte, 0, blockSize)
+			p := make([]byte, 0, l.block())
 			for _, c := range copies {
 				p = le.AppendUint32(p, uint32(c+at))
 			}
-			w.out.put(at, p)
+			w.out.put(l.first()+at, p)
 		}
 	}
-	spare := w.out.reserved - 1 - l.descBlocks
+	spare := w.reserved - 1 - l.descBlocks
 	if spare > 0 {
-		w.out.put(dind, list[:])
+		w.out.put(dind, list)
 	}
 	i := w.inodes.at(resizeInode)
 	*i = inode{
 		// What direct, indirect and double indirect blocks can hold.
-		size:   (12 + blockSize/4 + (blockSize/4)*(blockSize/4)) * blockSize,
+		size:   (12 + l.numbers() + l.numbers()*l.numbers()) * l.block(),
 		sec:    w.opt.Time,
 		links:  1,
 		blocks: uint32(1 + spare*int64(1+len(copies))),
@@ -66,18 +67,18 @@ func (w *Writer) writeResizeInode(l *layout, dind int64) {
 // at the fronts of some groups. The first superblock comes last.
 func (w *Writer) writeSupers(l *layout, descs []byte, t totals) {
 	for g := nextCopy(1); g < l.groups; g = nextCopy(g + 1) {
-		first := g * groupBlocks
+		first := l.start(g)
 		w.out.put(first, w.super(l, t, g))
 		w.putBlocks(first+1, descs)
 	}
-	w.putBlocks(1, descs)
+	w.putBlocks(l.first()+1, descs)
 	w.out.flush()
 	w.out.writeAt(w.super(l, t, 0), superOffset)
 }
 
 func (w *Writer) putBlocks(at int64, p []byte) {
-	for ; len(p) > 0; p = p[blockSize:] {
-		w.out.put(at, p[:blockSize])
+	for ; len(p) > 0; p = p[w.block():] {
+		w.out.put(at, p[:w.block()])
 		at++
 	}
 }
@@ -90,12 +91,14 @@ func (w *Writer) super(l *layout, t totals, group int64) []byte {
 
 	u32(0x00, l.groups*l.perGroup) // s_inodes_count
 	u32(0x04, l.blocks)            // s_blocks_count_lo
+	u32(0x08, l.rootBlocks)        // s_r_blocks_count_lo
 	u32(0x0c, t.freeBlocks)        // s_free_blocks_count_lo
 	u32(0x10, t.freeInodes)        // s_free_inodes_count
-	u32(0x18, 2)                   // s_log_block_size: 1024 << 2
-	u32(0x1c, 2)                   // s_log_cluster_size
-	u32(0x20, groupBlocks)         // s_blocks_per_group
-	u32(0x24, groupBlocks)         // s_clusters_per_group
+	u32(0x14, l.first())           // s_first_data_block
+	u32(0x18, int64(l.shift)-10)   // s_log_block_size: 1024 << n
+	u32(0x1c, int64(l.shift)-10)   // s_log_cluster_size
+	u32(0x20, l.groupBlocks())     // s_blocks_per_group
+	u32(0x24, l.groupBlocks())     // s_clusters_per_group
 	u32(0x28, l.perGroup)          // s_inodes_per_group
 	u32(0x30, w.opt.Time)          // s_wtime
 	u16(0x36, 0xffff)              // s_max_mnt_count: no check after so many mounts
@@ -112,7 +115,7 @@ func (w *Writer) super(l *layout, t totals, group int64) []byte {
 	u32(0x64, readOnlyCompatible)
 	copy(b[0x68:], w.opt.UUID[:])
 	copy(b[0x78:], w.opt.Label)
-	u16(0xce, w.out.reserved-1-l.descBlocks) // s_reserved_gdt_blocks
+	u16(0xce, w.reserved-1-l.descBlocks) // s_reserved_gdt_blocks
 	copy(b[0xec:], w.opt.HashSeed[:])
 	b[0xfc] = hashVersion        // s_def_hash_version
 	u16(0xfe, descSize)          // s_desc_size
@@ -125,6 +128,10 @@ func (w *Writer) super(l *layout, t totals, group int64) []byte {
 	b[0x175] = 1                 // s_checksum_type: CRC-32C
 	hi := byte(w.opt.Time >> 32) // the upper bytes of the three times
 	b[0x274], b[0x276], b[0x277] = hi, hi, hi
+	if l.journal > 0 {
+		le.PutUint32(b[0x5c:], compatible|hasJournal)
+		w.putJournal(b)
+	}
 	u32(0x3fc, int64(crc32c(^uint32(0), b[:0x3fc])))
 	return b
 }

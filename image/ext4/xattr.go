@@ -80,7 +80,7 @@ func (w *Writer) addXattrs(e *rootfs.Entry, number uint32) error {
 	}
 	var inBody, inBlock []attr
 	bodyRoom := attrBodySize - attrBodyStart - attrEnd
-	blockRoom := blockSize - attrHeader - attrEnd
+	blockRoom := int(w.block()) - attrHeader - attrEnd
 	for _, x := range e.Xattrs {
 		a, err := newAttr(x)
 		if err != nil {
@@ -95,7 +95,7 @@ func (w *Writer) addXattrs(e *rootfs.Entry, number uint32) error {
 		}
 	}
 	if blockRoom < 0 {
-		return &rootfs.EntryError{Path: e.Path, Reason: fmt.Sprintf("extended attributes are %d bytes too large for ext4", -blockRoom)}
+		return &rootfs.EntryError{Path: e.Path, Reason: fmt.Sprintf("extended attributes are %d bytes too large for ext4 with blocks of %d", -blockRoom, w.block())}
 	}
 	i := w.inodes.at(number)
 	if len(inBody) > 0 {
@@ -129,11 +129,12 @@ func (w *Writer) addAttrBlock(attrs []attr) int64 {
 	slices.SortFunc(attrs, func(a, b attr) int { // the order in which the kernel searches
 		return cmp.Or(cmp.Compare(a.index, b.index), cmp.Compare(len(a.name), len(b.name)), cmp.Compare(a.name, b.name))
 	})
-	var b [blockSize]byte
+	var buf [maxBlockSize]byte
+	b := buf[:w.block()]
 	le.PutUint32(b[0:], attrMagic)
 	le.PutUint32(b[4:], 1) // inodes that use the block
 	le.PutUint32(b[8:], 1) // blocks
-	putAttrs(b[:], attrHeader, attrs)
+	putAttrs(b, attrHeader, attrs)
 	hash := uint32(0)
 	p := b[attrHeader:]
 	for i := range attrs {
@@ -147,8 +148,8 @@ func (w *Writer) addAttrBlock(attrs []attr) int64 {
 	number := w.out.alloc()
 	var n [8]byte
 	le.PutUint64(n[:], uint64(number))
-	le.PutUint32(b[16:], crc32c(crc32c(w.seed, n[:]), b[:]))
-	w.out.put(number, b[:])
+	le.PutUint32(b[16:], crc32c(crc32c(w.seed, n[:]), b))
+	w.out.put(number, b)
 	return number
 }
 
