@@ -24,8 +24,16 @@ const imageName = "image"
 // testOptions are those of images whose options do not matter.
 var testOptions = squashfs.Options{Time: 1_000_000_000, Fast: true}
 
-// maxFile bounds the files of the suite: [TestHuge] has a larger one.
+// maxFile bounds the files of the suite: [TestHuge] and [TestMatrix] have larger
+// ones.
 const maxFile = 1 << 30
+
+func tooLong(e rootfs.Entry) string {
+	if e.Size > maxFile {
+		return "it takes long"
+	}
+	return ""
+}
 
 // abilities are what squashfs holds, but for what refuse says that a judge
 // cannot tell.
@@ -60,11 +68,7 @@ type image struct {
 }
 
 func (i *image) Add(e rootfs.Entry, data io.Reader) error {
-	reason := i.refuse(e)
-	if e.Size > maxFile {
-		reason = "it takes long"
-	}
-	if reason != "" {
+	if reason := i.refuse(e); reason != "" {
 		i.Writer.Close()
 		return &rootfs.EntryError{Path: e.Path, Reason: reason}
 	}
@@ -121,7 +125,7 @@ func TestUnsquashfs(t *testing.T) {
 		if size > 3500 {
 			return "the file system below holds no more"
 		}
-		return ""
+		return tooLong(e)
 	}
 	can := abilities(refuse)
 	can.MaxID = math.MaxUint32 - 1
@@ -158,7 +162,7 @@ func TestKernel(t *testing.T) {
 				return "Linux shows these only of files and directories"
 			}
 		}
-		return ""
+		return tooLong(e)
 	}
 	can := abilities(refuse)
 	can.MaxID = math.MaxUint32 - 1

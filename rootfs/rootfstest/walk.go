@@ -50,7 +50,7 @@ func (w *walker) children(f *os.File, path string) error {
 		if !mode.IsDir() {
 			continue
 		}
-		sub, err := openAt(f, name, mode, 0o500)
+		sub, err := openAt(f, name, mode)
 		if err != nil {
 			return err
 		}
@@ -80,7 +80,7 @@ func (w *walker) node(parent *os.File, name, path string) error {
 		if st.Nlink > 1 {
 			n.Inode = st.Ino
 		}
-		f, err := openAt(parent, name, n.Mode, 0o400)
+		f, err := openAt(parent, name, n.Mode)
 		if err != nil {
 			return err
 		}
@@ -104,12 +104,22 @@ func (w *walker) node(parent *os.File, name, path string) error {
 }
 
 // openAt opens an entry of parent, first taking the rights to it that its owner
-// may lack. If that is not allowed, opening it tells.
-func openAt(parent *os.File, name string, mode, need fs.FileMode) (*os.File, error) {
-	if mode&need != need {
-		unix.Fchmodat(int(parent.Fd()), name, 0o700, 0)
+// may lack. If that is not allowed, opening it tells. A file, which may be walked
+// again under another name, has them until it is open.
+func openAt(parent *os.File, name string, mode fs.FileMode) (*os.File, error) {
+	chmod := func(mode fs.FileMode) {
+		e := rootfs.Entry{Mode: mode}
+		unix.Fchmodat(int(parent.Fd()), name, e.UnixMode()&0o7777, 0)
+	}
+	if mode.IsDir() && mode&0o500 != 0o500 {
+		chmod(0o700)
 	}
 	fd, err := unix.Openat(int(parent.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err == unix.EACCES && mode.IsRegular() {
+		chmod(0o700)
+		defer chmod(mode)
+		fd, err = unix.Openat(int(parent.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	}
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
