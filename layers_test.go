@@ -64,6 +64,7 @@ var layers = map[string][]string{
 	"boot/initrd": {"boot/kmod", "internal/decompress", "rootfs"},
 	"boot/loader": {"boot/uki", "rootfs"},
 	"closure":     {"narinfo", "storepath"},
+	"layering":    {"narinfo", "storepath"},
 	"estimate":    {"narinfo", "rootfs", "storepath", "image/cpio", "image/disk", "image/ext4"},
 	"substituter": {"narinfo", "storepath", "nixhash", "internal/atomicfile", "internal/decompress", "internal/keylock"},
 
