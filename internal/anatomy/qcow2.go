@@ -32,7 +32,7 @@ func atQcow2(v view, off int64) string {
 	}
 	g.find = func(i int64) place {
 		if i/perL2 >= l1Entries {
-			return place{skip: perL2}
+			return place{skip: g.size}
 		}
 		table := v.big64(l1+i/perL2*8) & qcow2Place
 		if table == 0 {

@@ -68,8 +68,12 @@ type view struct {
 	depth      int // how many images it lies within
 }
 
-// spent tells whether the work is done, so that all reads give zeros.
-func (v view) spent() bool { return *v.src.work < 0 }
+// spent tells whether the work is done, so that all reads give zeros. To ask is work,
+// too: each loop that may be long comes to an end if it asks.
+func (v view) spent() bool {
+	*v.src.work--
+	return *v.src.work < 0
+}
 
 // part returns a view of a part.
 func (v view) part(off, size int64) view {
@@ -89,8 +93,8 @@ func (v view) within(r io.ReaderAt, size int64) view {
 // bytes reads n bytes, at most maxRead.
 func (v view) bytes(off, n int64) []byte {
 	b := make([]byte, min(max(n, 0), maxRead))
-	*v.src.work -= 1 + int64(len(b))/64
-	if off >= 0 && off < v.size && !v.spent() {
+	*v.src.work -= int64(len(b)) / 64
+	if !v.spent() && off >= 0 && off < v.size {
 		v.src.read(b[:min(int64(len(b)), v.size-off)], v.base+off)
 	}
 	return b
