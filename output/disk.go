@@ -3,6 +3,7 @@ package output
 import (
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 
@@ -66,6 +67,20 @@ var attributes = map[string]uint64{
 // beginDisk writes what comes before the end of the first root file system that has
 // no size yet.
 func beginDisk(w io.WriterAt, o *spec.Output, p *Params) (*diskWriter, error) {
+	d, err := openDisk(w, o, p)
+	if err != nil {
+		return d, err
+	}
+	for i := range d.of.Raw {
+		if err := d.raw(i); err != nil {
+			return d, err
+		}
+	}
+	return d, d.partitions()
+}
+
+// openDisk makes the writer of a disk with nothing on it.
+func openDisk(w io.WriterAt, o *spec.Output, p *Params) (*diskWriter, error) {
 	d := &diskWriter{out: o, of: o.Disk, params: p}
 	opt := disk.Options{
 		Table: tables[d.of.Table], Size: d.of.Size.Bytes, SectorSize: d.of.SectorSize, Align: d.of.Align.Bytes,
@@ -77,15 +92,8 @@ func beginDisk(w io.WriterAt, o *spec.Output, p *Params) (*diskWriter, error) {
 		opt.Signature = serial(p, d.of.Signature, "disk/signature")
 	}
 	var err error
-	if d.disk, err = disk.NewWriter(w, opt); err != nil {
-		return d, fmt.Errorf("outputs.%s: %w", o.Name, err)
-	}
-	for i := range d.of.Raw {
-		if err := d.raw(i); err != nil {
-			return d, err
-		}
-	}
-	return d, d.partitions()
+	d.disk, err = disk.NewWriter(w, opt)
+	return d, at(p.Place, err)
 }
 
 // leave ends the writers of the root file systems, whatever they have written.
@@ -93,6 +101,14 @@ func (d *diskWriter) leave() {
 	for _, r := range d.open {
 		r.fs.Close()
 	}
+}
+
+// place is what an item of a list of the disk is called in errors.
+func (d *diskWriter) place(list string, o spec.Origin) string {
+	if d.params.Place == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s.%s[%d]", d.params.Place, list, o.Index)
 }
 
 // guid returns the one that is given, or one derived from the plan.
@@ -105,22 +121,27 @@ func guid(p *Params, given spec.UUID, name string) disk.GUID {
 
 // raw writes content with a place of its own.
 func (d *diskWriter) raw(i int) error {
-	of := d.of.Raw[i]
-	place := fmt.Sprintf("outputs.%s.raw[%d]", d.out.Name, of.Origin.Index)
 	content, size, err := d.params.Source.Raw(d.out, i)
 	if err != nil {
 		return err
 	}
 	defer content.Close()
-	s, err := d.disk.AddRaw(disk.Raw{Name: of.Source + of.Store, Offset: int64(of.Offset), Size: size})
+	s, err := d.addRaw(i, size)
 	if err != nil {
-		return fmt.Errorf("%s: %w", place, err)
+		return err
 	}
 	n, err := io.Copy(io.NewOffsetWriter(s, 0), io.LimitReader(content, size))
 	if err == nil && n < size {
-		err = fmt.Errorf("%s has %d bytes instead of %d", of.Source+of.Store, n, size)
+		err = at(d.place("raw", d.of.Raw[i].Origin), fmt.Errorf("it has %d bytes instead of %d", n, size))
 	}
 	return err
+}
+
+// addRaw makes a place for content of that size.
+func (d *diskWriter) addRaw(i int, size int64) (*disk.Section, error) {
+	of := d.of.Raw[i]
+	s, err := d.disk.AddRaw(disk.Raw{Name: path.Base(of.Source + of.Store), Offset: int64(of.Offset), Size: size})
+	return s, at(d.place("raw", of.Origin), err)
 }
 
 // partitions begins partitions, up to the root file system whose end tells where the
@@ -129,7 +150,7 @@ func (d *diskWriter) partitions() error {
 	for d.next < len(d.of.Partitions) {
 		i := d.next
 		d.next++
-		ends, err := d.partition(i, &d.of.Partitions[i])
+		ends, err := d.partition(i)
 		if err != nil || !ends {
 			return err
 		}
@@ -137,10 +158,11 @@ func (d *diskWriter) partitions() error {
 	return nil
 }
 
-// partition begins a partition, and reports whether it has its end.
-func (d *diskWriter) partition(i int, of *spec.Partition) (ends bool, err error) {
-	place := fmt.Sprintf("outputs.%s.partitions[%d]", d.out.Name, i)
-	name := fmt.Sprintf("partition/%d", i+1)
+// add makes a place for a partition, and returns what its identifiers are derived
+// from.
+func (d *diskWriter) add(i int) (_ *disk.Section, name string, err error) {
+	of := &d.of.Partitions[i]
+	name = fmt.Sprintf("partition/%d", i+1)
 	if of.Content == "rootfs" {
 		if d.roots++; d.roots == 1 {
 			name = rootName
@@ -160,8 +182,16 @@ func (d *diskWriter) partition(i int, of *spec.Partition) (ends bool, err error)
 		p.Size = of.Size.Bytes
 	}
 	section, err := d.disk.Add(p)
+	return section, name, at(d.place("partitions", of.Origin), err)
+}
+
+// partition begins a partition, and reports whether it has its end.
+func (d *diskWriter) partition(i int) (ends bool, err error) {
+	of := &d.of.Partitions[i]
+	place := d.place("partitions", of.Origin)
+	section, name, err := d.add(i)
 	if err != nil {
-		return false, fmt.Errorf("%s: %w", place, err)
+		return false, err
 	}
 	if of.FS == "none" {
 		return true, nil
@@ -177,9 +207,9 @@ func (d *diskWriter) partition(i int, of *spec.Partition) (ends bool, err error)
 	if of.Content != "rootfs" {
 		return true, d.filled(section, v, i, place)
 	}
-	fs, err := newFileSystem(section, d.params, v)
+	fs, err := newFileSystem(section, d.params, v, place)
 	if err != nil {
-		return false, fmt.Errorf("%s: %w", place, err)
+		return false, err
 	}
 	d.open = append(d.open, &root{fs, section, place})
 	return of.Size.Kind != spec.Fit, nil
@@ -200,37 +230,35 @@ func (d *diskWriter) filled(section *disk.Section, v *volume, i int, place strin
 		tree.Put(top, nil)
 	}
 	v.files = tree
-	fs, err := newFileSystem(section, d.params, v)
-	if err == nil {
-		err = tree.Send(rootfs.Check(fs))
-		if end := fs.Close(); err == nil {
-			err = end
-		}
+	fs, err := newFileSystem(section, d.params, v, place)
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		err = section.End(fs.Size())
+	err = tree.Send(rootfs.Check(fs))
+	if end := fs.Close(); err == nil {
+		err = end
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", place, err)
+		return err
 	}
-	return nil
+	return at(place, section.End(fs.Size()))
 }
 
 // close ends the root file systems and writes all that comes behind them.
 func (d *diskWriter) close() (size int64, err error) {
 	for _, r := range slices.Clone(d.open) {
-		if err = r.fs.Close(); err == nil {
-			err = r.section.End(r.fs.Size())
+		if err := r.fs.Close(); err != nil {
+			return 0, err
 		}
-		if err != nil {
-			return 0, fmt.Errorf("%s: %w", r.place, err)
+		if err := r.section.End(r.fs.Size()); err != nil {
+			return 0, at(r.place, err)
 		}
 	}
 	if err := d.partitions(); err != nil {
 		return 0, err
 	}
 	if err := d.disk.Close(); err != nil {
-		return 0, fmt.Errorf("outputs.%s: %w", d.out.Name, err)
+		return 0, at(d.params.Place, err)
 	}
 	return d.disk.Size(), nil
 }

@@ -2,6 +2,7 @@ package output
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 
 	"thaw/image/erofs"
@@ -47,8 +48,35 @@ func alone(o *spec.Output) *volume {
 	return v
 }
 
-// newFileSystem makes the writer of a volume to w.
-func newFileSystem(w io.WriterAt, p *Params, v *volume) (fileSystem, error) {
+// newFileSystem makes the writer of a volume to w. Errors say what place it has in
+// the spec.
+func newFileSystem(w io.WriterAt, p *Params, v *volume, place string) (fileSystem, error) {
+	fs, err := chosen(w, p, v)
+	return &placed{fs, place}, at(place, err)
+}
+
+// at adds to an error what it is about in the spec.
+func at(place string, err error) error {
+	if err == nil || place == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", place, err)
+}
+
+// placed is a file system whose errors say what place it has in the spec.
+type placed struct {
+	fileSystem
+	place string
+}
+
+func (p *placed) Add(e rootfs.Entry, data io.Reader) error {
+	return at(p.place, p.fileSystem.Add(e, data))
+}
+
+func (p *placed) Close() error { return at(p.place, p.fileSystem.Close()) }
+
+// chosen makes the writer of a volume to w.
+func chosen(w io.WriterAt, p *Params, v *volume) (fileSystem, error) {
 	switch {
 	case v.ext4 != nil:
 		return ext4.NewWriter(w, v.ext4Options(p))

@@ -23,6 +23,10 @@ import (
 
 // Params say what an output of a spec does not.
 type Params struct {
+	// Place is what the output is called in errors, such as outputs.vm. It may be
+	// empty.
+	Place string
+
 	ID   func(name string) [16]byte // derives identifiers
 	Time time.Time                  // when what says so was made
 	Jobs int                        // blocks compressed at a time; 0 for as many as there are processors
@@ -96,7 +100,7 @@ func New(f File, o *spec.Output, p *Params) (*Writer, error) {
 	case o.Disk != nil:
 		return newDisk(f, o, p)
 	}
-	fs, err := newFileSystem(f, p, alone(o))
+	fs, err := newFileSystem(f, p, alone(o), p.Place)
 	if err != nil {
 		return nil, err
 	}

@@ -60,7 +60,7 @@ func params(t testing.TB, dir string, jobs int) *output.Params {
 			copy(id[:], sum[:])
 			return id
 		},
-		Time: time.Unix(1, 0), Jobs: jobs, Source: source{},
+		Place: "outputs.a", Time: time.Unix(1, 0), Jobs: jobs, Source: source{},
 		Temp: func() (output.File, error) {
 			f, err := os.CreateTemp(dir, "temp")
 			if err == nil {
@@ -306,9 +306,9 @@ func TestPartitions(t *testing.T) {
 // What does not fit is one error that says where.
 func TestErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"{ type: disk, partitions: [{ fs: ext4, size: 1M }] }":                             "the file system needs 1052672 bytes, 1048576 are given",
-		"{ type: disk, partitions: [{ fs: squashfs, size: 1M }] }":                         `partition "nixos": not enough space: `,
-		"{ type: disk, size: 4M }":                                                         "the file system needs 2105344 bytes, 2097152 are given",
+		"{ type: disk, partitions: [{ fs: ext4, size: 1M }] }":                             "outputs.a.partitions[0]: the file system needs 1052672 bytes, 1048576 are given",
+		"{ type: disk, partitions: [{ fs: squashfs, size: 1M }] }":                         `outputs.a.partitions[0]: partition "nixos": not enough space: `,
+		"{ type: disk, size: 4M }":                                                         "outputs.a.partitions[0]: the file system needs 2105344 bytes, 2097152 are given",
 		"{ type: disk, raw: [{ offset: 512B, source: a }] }":                               `outputs.a.raw[0]: raw "a" (bytes 512 to 812) overlaps the partition table`,
 		"{ type: disk, raw: [{ offset: 64K, source: a }, { offset: 65664B, source: a }] }": `outputs.a.raw[1]: raw "a" (bytes 65664 to 65967) overlaps raw "a" (65536 to 65836)`,
 		"{ type: disk, partitions: [{ fs: ext4 }, { fs: vfat, size: 1M, files: [{ path: /a, content: a }, { path: /A, content: a }] }] }": `outputs.a.partitions[1]: "a": FAT cannot tell its name from that of "A"`,

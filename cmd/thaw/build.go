@@ -34,6 +34,7 @@ type buildOptions struct {
 	kernelOut string
 	initrdOut string
 	locked    bool
+	check     bool
 	json      bool
 }
 
@@ -82,6 +83,9 @@ a line for each entry.`,
 			if err != nil {
 				return err
 			}
+			if o.check && outs[0].path == "-" {
+				return usage("give -o FILE", "--check compares files, and there is none")
+			}
 			made, err := ready(outs, o.kernelOut, o.initrdOut)
 			defer func() {
 				if err != nil && made != "" {
@@ -115,6 +119,7 @@ a line for each entry.`,
 	f.StringVar(&o.kernelOut, "kernel-out", "", "also copy the kernel to this `FILE`")
 	f.StringVar(&o.initrdOut, "initrd-out", "", "also copy the initrd to this `FILE`")
 	f.BoolVar(&o.locked, "locked", false, "build what the spec's lock pins, and fail if it is out of date")
+	f.BoolVar(&o.check, "check", false, "build twice, the second time in another way, and fail if the outputs differ")
 	f.BoolVar(&o.json, "json", false, "print the result as one JSON object")
 	return cmd
 }
@@ -196,37 +201,26 @@ func linkPlaces(values []string) ([]string, error) {
 	return out, nil
 }
 
-// build writes the outputs, all from one reading of the objects, and the boot files
-// beside them. None appears before all are whole.
+// build writes the outputs and the boot files beside them. None appears before all
+// are whole.
 func (w *work) build(ctx context.Context, o *buildOptions, outs []*destination, stdout io.Writer) (rs []*result, boot *booting, err error) {
-	var whole []func() error
 	err = w.while(func(ctx context.Context) error {
-		source := &content{work: w, ctx: ctx, dir: filepath.Dir(outs[0].path)}
-		defer source.close()
-		var images []*image
-		var sinks []rootfs.Sink
-		for _, out := range outs {
-			img, err := w.create(out, source, stdout)
-			if err != nil {
-				return err
-			}
+		images, root, err := w.write(ctx, outs, stdout)
+		for _, img := range images {
 			defer img.abort()
-			images, sinks = append(images, img), append(sinks, img.sinks...)
-			whole = append(whole, img.commit)
 		}
-		root, err := w.assemble(ctx, rootfs.Tee(sinks...))
 		if err != nil {
 			return err
 		}
-		for i, img := range images {
-			r, err := img.finish(ctx)
-			if err != nil {
+		w.report(root)
+		if o.check {
+			if err := w.rebuild(ctx, outs, images); err != nil {
 				return err
 			}
-			if err := outs[i].within(r.Size); err != nil {
-				return err
-			}
-			rs = append(rs, r)
+		}
+		var whole []func() error
+		for _, img := range images {
+			rs, whole = append(rs, img.result), append(whole, img.commit)
 		}
 		if boot, err = w.boots(root); err != nil {
 			return err
@@ -255,8 +249,34 @@ func (w *work) build(ctx context.Context, o *buildOptions, outs []*destination, 
 	return rs, boot, err
 }
 
-// assemble sends the root file system to sink, and reports the collisions that were
-// settled if it is asked to.
+// write writes the outputs, all from one reading of the objects. The caller aborts or
+// commits the images, of which there may be some where there is an error.
+func (w *work) write(ctx context.Context, outs []*destination, stdout io.Writer) (images []*image, root *assemble.Root, err error) {
+	source := &content{work: w, ctx: ctx, dir: filepath.Dir(outs[0].path)}
+	defer source.close()
+	var sinks []rootfs.Sink
+	for _, out := range outs {
+		img, err := w.create(out, source, stdout)
+		if err != nil {
+			return images, nil, err
+		}
+		images, sinks = append(images, img), append(sinks, img.sinks...)
+	}
+	if root, err = w.assemble(ctx, rootfs.Tee(sinks...)); err != nil {
+		return images, nil, err
+	}
+	for i, img := range images {
+		if err := img.finish(ctx); err != nil {
+			return images, nil, err
+		}
+		if err := outs[i].within(img.result.Size); err != nil {
+			return images, nil, err
+		}
+	}
+	return images, root, nil
+}
+
+// assemble sends the root file system to sink.
 func (w *work) assemble(ctx context.Context, sink rootfs.Sink) (*assemble.Root, error) {
 	root, err := assemble.Build(ctx, w.src, w.plan, sink)
 	var clash fhs.CollisionError
@@ -266,12 +286,14 @@ func (w *work) assemble(ctx context.Context, sink rootfs.Sink) (*assemble.Root, 
 	if err != nil {
 		return nil, err
 	}
-	if w.target.spec.Rootfs.Merge.Report {
-		for _, s := range root.Settled {
-			w.ui.step("merging", "%s", s)
-		}
-	}
 	return root, nil
+}
+
+// report lists the collisions that were settled, if the spec asks for it.
+func (w *work) report(root *assemble.Root) {
+	for _, s := range root.Settled {
+		w.ui.step("merging", "%s", s)
+	}
 }
 
 // booting is what an image boots with, as JSON.
@@ -354,10 +376,19 @@ func copyBootFile(ctx context.Context, file string, root *assemble.Root, find fu
 
 // result is what was written.
 type result struct {
-	Path   string `json:"path"`
-	Size   int64  `json:"size"`
-	Digest string `json:"digest"`
-	Format string `json:"format"`
+	Path       string      `json:"path"`
+	Size       int64       `json:"size"`
+	Digest     string      `json:"digest"`
+	Format     string      `json:"format"`
+	Partitions []partition `json:"partitions,omitempty"` // of a disk, as they lie on it
+}
+
+// partition is where a partition is on a disk.
+type partition struct {
+	Number int    `json:"number"`
+	Name   string `json:"name,omitempty"`
+	Start  int64  `json:"start"` // bytes
+	Size   int64  `json:"size"`  // bytes
 }
 
 func (a *app) built(w *work, o *buildOptions, rs []*result, boot *booting, took time.Duration) error {

@@ -323,3 +323,12 @@ func (o *destination) suits() error {
 	}
 	return nil
 }
+
+// place is what an output is called in errors: what the spec calls it, or nothing if
+// it is of the command line.
+func (t *target) place(o *destination) string {
+	if t.paths() {
+		return ""
+	}
+	return "outputs." + o.of.Name
+}

@@ -33,6 +33,7 @@ func explain(err error) (text, hint string, code int) {
 		limit    *limitError
 		forbid   assemble.ForbiddenError
 		stale    *lock.StaleError
+		differs  *differentError
 		pinned   *lock.Error
 	)
 	switch {
@@ -51,7 +52,9 @@ func explain(err error) (text, hint string, code int) {
 	case errors.As(err, &damaged):
 		return text, "replace it with --repair", exitIntegrity
 	case errors.As(err, &space):
-		return "the --size is too small: " + text, "give a larger --size, or --size fit", exitFailed
+		return text, "give it a larger size, or fit", exitFailed
+	case errors.As(err, &differs):
+		return text, "this is a mistake in thaw: please report it, with the spec", exitFailed
 	case errors.As(err, &limit):
 		return text, "make the image smaller, or max-size larger", exitLimit
 	case errors.As(err, &forbid):
@@ -63,7 +66,7 @@ func explain(err error) (text, hint string, code int) {
 	case errors.As(err, &clash):
 		return text, clash.hint(), exitFailed
 	case errors.Is(err, disk.ErrFull):
-		return "the --size is too small: " + text, "give a larger --size, or --size fit", exitFailed
+		return text, "give it a larger size, or fit", exitFailed
 	case errors.Is(err, unix.ENOSPC):
 		return text, "free some space, or write elsewhere", exitFailed
 	}

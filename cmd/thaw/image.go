@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"slices"
 
 	"thaw/image/dir"
 	"thaw/image/disk"
@@ -18,11 +20,12 @@ import (
 
 // image is an output that is being written.
 type image struct {
-	sinks  []rootfs.Sink                              // of the root file system
-	finish func(ctx context.Context) (*result, error) // ends the writing
-	commit func() error                               // makes it appear
-	abort  func()                                     // removes it; does nothing after commit
-	layout func() *disk.Map                           // of a disk, after finish; nil for others
+	path   string // for now; "" for standard output
+	sinks  []rootfs.Sink
+	finish func(ctx context.Context) error // ends the writing
+	result *result                         // after finish
+	commit func() error                    // makes it appear
+	abort  func()                          // removes it; does nothing after commit
 }
 
 // create starts writing. source has the content of disks that is not the root file
@@ -44,7 +47,7 @@ func (w *work) create(o *destination, source output.Source, stdout io.Writer) (*
 			temp.Abort()
 		}
 	}
-	params := &output.Params{ID: w.plan.ID, Time: w.plan.Time, Jobs: w.jobs, Source: source, Temp: func() (_ output.File, err error) {
+	params := &output.Params{Place: w.target.place(o), ID: w.plan.ID, Time: w.plan.Time, Jobs: w.jobs, Source: source, Temp: func() (_ output.File, err error) {
 		temp, err = atomicfile.Create(o.path+".disk", 0o600)
 		return temp, err
 	}}
@@ -54,28 +57,44 @@ func (w *work) create(o *destination, source output.Source, stdout io.Writer) (*
 		f.Abort()
 		return nil, err
 	}
-	return &image{
-		sinks: out.Sinks(),
-		finish: func(ctx context.Context) (*result, error) {
-			err := out.Close()
-			remove()
-			if err != nil {
-				return nil, err
-			}
-			digest, err := digestFile(ctx, f.File)
-			if err != nil {
-				return nil, err
-			}
-			return &result{o.path, out.Size(), digest, formatOf(&o.of).name}, f.Sync()
-		},
-		commit: f.Commit,
-		abort: func() {
-			out.Abort()
-			remove()
-			f.Abort()
-		},
-		layout: out.Map,
-	}, nil
+	img := &image{path: f.Name(), sinks: out.Sinks(), commit: f.Commit, abort: func() {
+		out.Abort()
+		remove()
+		f.Abort()
+	}}
+	img.finish = func(ctx context.Context) error {
+		err := out.Close()
+		remove()
+		if err != nil {
+			return err
+		}
+		digest, err := digestFile(ctx, f.File)
+		if err != nil {
+			return err
+		}
+		img.result = o.result(out.Size(), digest)
+		img.result.Partitions = partitions(out.Map())
+		return f.Sync()
+	}
+	return img, nil
+}
+
+func (o *destination) result(size int64, digest string) *result {
+	return &result{Path: o.path, Size: size, Digest: digest, Format: formatOf(&o.of).name}
+}
+
+// partitions are those of the map of a disk, which is nil for what is none.
+func partitions(m *disk.Map) (out []partition) {
+	if m == nil {
+		return nil
+	}
+	for _, r := range m.Regions {
+		if r.Kind == disk.KindPartition {
+			out = append(out, partition{r.Number, r.Name, r.Start, r.End - r.Start})
+		}
+	}
+	slices.SortFunc(out, func(a, b partition) int { return cmp.Compare(a.Start, b.Start) })
+	return out
 }
 
 // stream writes an archive to standard output.
@@ -85,17 +104,15 @@ func (o *destination) stream(stdout io.Writer) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &image{
-		sinks: out.Sinks(),
-		finish: func(context.Context) (*result, error) {
-			if err := out.Close(); err != nil {
-				return nil, err
-			}
-			return &result{o.path, out.Size(), digest(sum), formatOf(&o.of).name}, nil
-		},
-		commit: func() error { return nil },
-		abort:  func() {},
-	}, nil
+	img := &image{sinks: out.Sinks(), commit: func() error { return nil }, abort: out.Abort}
+	img.finish = func(context.Context) error {
+		if err := out.Close(); err != nil {
+			return err
+		}
+		img.result = o.result(out.Size(), digest(sum))
+		return nil
+	}
+	return img, nil
 }
 
 // createDir writes a directory beside its place.
@@ -120,20 +137,18 @@ func (o *destination) createDir() (*image, error) {
 		return nil, err
 	}
 	m := &manifest{next: w, sum: sha256.New()}
-	return &image{
-		sinks: []rootfs.Sink{m},
-		finish: func(context.Context) (*result, error) {
-			if err := w.Close(); err != nil {
-				return nil, err
-			}
-			return &result{o.path, m.bytes, digest(m.sum), formatOf(&o.of).name}, nil
-		},
-		commit: d.Commit,
-		abort: func() {
-			root.Close()
-			d.Abort()
-		},
-	}, nil
+	img := &image{path: d.Path, sinks: []rootfs.Sink{m}, commit: d.Commit, abort: func() {
+		root.Close()
+		d.Abort()
+	}}
+	img.finish = func(context.Context) error {
+		if err := w.Close(); err != nil {
+			return err
+		}
+		img.result = o.result(m.bytes, digest(m.sum))
+		return nil
+	}
+	return img, nil
 }
 
 // manifest hashes a line for each entry on its way to another sink.
