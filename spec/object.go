@@ -173,8 +173,13 @@ type place struct {
 // places returns all mappings with fixed keys, from the whole spec inwards.
 func (os objects) places() []place {
 	var out []place
+	seen := map[string]bool{} // several variants have the same keys
 	var walk func(t reflect.Type, path string)
 	walk = func(t reflect.Type, path string) {
+		if seen[path] {
+			return
+		}
+		seen[path] = true
 		o := os.of(t)
 		from := len(out)
 		if len(o.variants) == 0 {

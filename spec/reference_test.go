@@ -80,7 +80,7 @@ func title(p place) string {
 	case p.path == "":
 		return "The whole spec"
 	case p.variant != "":
-		return fmt.Sprintf("`%s` of type `%s`", p.path, p.variant)
+		return fmt.Sprintf("`%s` with `%s: %s`", p.path, p.object.fields[0].key, p.variant)
 	}
 	return "`" + p.path + "`"
 }
