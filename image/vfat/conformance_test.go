@@ -110,22 +110,11 @@ func check(fsck, image string) error {
 func TestMtools(t *testing.T) {
 	t.Parallel()
 	tool := testbed.Tool(t, "mcopy")
-	refuse := func(e rootfs.Entry) string {
-		switch _, name := rootfs.Split(e.Path); {
-		case e.ModTime.Unix() > mtoolsTime:
-			return "mtools knows a 29 February 2100"
-		case len(e.Path) > mtoolsPath:
-			return "mcopy goes no deeper"
-		case strings.ContainsFunc(name, func(r rune) bool { return r > 0xffff }):
-			return "mtools knows no surrogates"
-		}
-		return ""
-	}
 	can := abilities()
 	can.MaxPath, can.MaxTime = mtoolsPath, mtoolsTime
-	can.Names = func(name string) bool { return names(name) && refuse(rootfs.Entry{Path: name}) == "" }
+	can.Names = func(name string) bool { return names(name) && mtoolsRefuses(rootfs.Entry{Path: name}) == "" }
 	rootfstest.Test(t, rootfstest.Format{
-		Create: create(testOptions, refuse),
+		Create: create(testOptions, mtoolsRefuses),
 		Read:   func(dir string) ([]rootfstest.Node, error) { return readMtools(tool, dir) },
 		Can:    can,
 	})
@@ -135,6 +124,18 @@ const (
 	mtoolsPath = 1000
 	mtoolsTime = 4107542399 // the last second of February 2100
 )
+
+func mtoolsRefuses(e rootfs.Entry) string {
+	switch _, name := rootfs.Split(e.Path); {
+	case e.ModTime.Unix() > mtoolsTime:
+		return "mtools knows a 29 February 2100"
+	case len(e.Path) > mtoolsPath:
+		return "mcopy goes no deeper"
+	case strings.ContainsFunc(name, func(r rune) bool { return r > 0xffff }):
+		return "mtools knows no surrogates"
+	}
+	return ""
+}
 
 // readMtools unpacks an image.
 func readMtools(mcopy, dir string) ([]rootfstest.Node, error) {

@@ -243,6 +243,15 @@ func (w *Writer) Place(path string) (off int64, ok bool) {
 	return w.layout.offset(d.children[i].first), true
 }
 
+// BootSectors returns where in the file system its boot sector is and, of FAT32, the
+// copy of that, for boot loaders that have code there. It is known after Close.
+func (w *Writer) BootSectors() []int64 {
+	if w.layout.bits == 32 {
+		return []int64{0, backupSector * w.layout.sector}
+	}
+	return []int64{0}
+}
+
 func (w *Writer) finish() error {
 	if w.tree.empty() {
 		return errors.New("vfat: no root directory was added")

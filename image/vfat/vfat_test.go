@@ -495,6 +495,10 @@ func TestPlace(t *testing.T) {
 		if err := write(w, sample()); err != nil {
 			t.Fatal(err)
 		}
+		boot := w.BootSectors()
+		if len(boot) != 1+bits/32 || boot[0] != 0 || m[510] != 0x55 || string(m[:512]) != string(m[boot[len(boot)-1]:][:512]) {
+			t.Errorf("%d bits: the boot sectors are not at %d", bits, boot)
+		}
 		for path, want := range map[string]string{"README": "read me\n", "EFI/BOOT/bootaa64.efi": "another", "a long name with a \u00fc": "x"} {
 			off, ok := w.Place(path)
 			if !ok || string(m[off:off+int64(len(want))]) != want {
