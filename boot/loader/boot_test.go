@@ -120,7 +120,7 @@ func compose(t *testing.T, tree *rootfs.Tree, s system, bios *syslinux.Loader) s
 		if !ok {
 			t.Fatal("there is no ldlinux.sys")
 		}
-		must(bios.Install(at, place))
+		must(bios.Install(at, fat.BootSectors(), place))
 	}
 	at, err = d.Add(disk.Partition{Name: "nixos", Type: disk.TypeRootX86_64, GUID: "00000000-0000-8000-8000-000000000003"})
 	must(err)

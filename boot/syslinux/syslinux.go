@@ -11,7 +11,8 @@
 // mbr.bin of the package, and a partition with the attribute for legacy boot.
 //
 // What differs from syslinux -i: the file has no DOS attributes (hidden, system,
-// read-only), which no loader looks at. The place of things in both is that of
+// read-only), which no loader looks at, and FAT32's copy of the boot sector stays
+// one. The place of things in both is that of
 // Syslinux 4 to 6; installers and files are untrusted, and everything in them is
 // checked before it is used.
 package syslinux
@@ -142,10 +143,10 @@ func adv() []byte {
 	return b
 }
 
-// Install writes the boot sector of a FAT file system, but for what the file system
-// says of itself there, and ldlinux.sys, which lies in one piece at an offset of the
-// file system. Its sectors have 512 bytes. The file system is complete before.
-func (l *Loader) Install(w io.WriterAt, at int64) error {
+// Install writes ldlinux.sys, which lies in one piece at a place in a FAT file system,
+// and the boot sector and copies of it at theirs, but for what the file system says of
+// itself there. Its sectors have 512 bytes. The file system is complete before.
+func (l *Loader) Install(w io.WriterAt, bootAt []int64, at int64) error {
 	if at <= 0 || at%sectorSize != 0 {
 		return fmt.Errorf("syslinux: ldlinux.sys cannot be at %d", at)
 	}
@@ -177,15 +178,24 @@ func (l *Loader) Install(w io.WriterAt, at int64) error {
 		sum -= le.Uint32(sys[at:])
 	}
 	le.PutUint32(patch[patchChecksum:], sum)
-	for _, p := range []struct {
-		b  []byte
-		at int64
-	}{{sys, at}, {boot[:headEnd], 0}, {boot[codeStart:codeEnd], codeStart}} {
-		if n, err := w.WriteAt(p.b, p.at); err != nil {
+	if err := write(w, sys, at); err != nil {
+		return err
+	}
+	for _, at := range bootAt {
+		if err := write(w, boot[:headEnd], at); err != nil {
 			return err
-		} else if n < len(p.b) {
-			return io.ErrShortWrite
+		}
+		if err := write(w, boot[codeStart:codeEnd], at+codeStart); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func write(w io.WriterAt, p []byte, at int64) error {
+	n, err := w.WriteAt(p, at)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	return err
 }

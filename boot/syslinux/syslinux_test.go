@@ -33,8 +33,9 @@ func installer(t *testing.T, name string) *syslinux.Loader {
 	return l
 }
 
-// image writes a file system with one file and returns its name.
-func image(t *testing.T, o vfat.Options, path string, content []byte) string {
+// image writes a file system with one file and returns its name, and where its boot
+// sectors are.
+func image(t *testing.T, o vfat.Options, path string, content []byte) (string, []int64) {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "fat.img")
 	f, err := os.Create(name)
@@ -58,7 +59,7 @@ func image(t *testing.T, o vfat.Options, path string, content []byte) string {
 	if err := f.Truncate(w.Size()); err != nil {
 		t.Fatal(err)
 	}
-	return name
+	return name, w.BootSectors()
 }
 
 // TestInstaller compares with what syslinux -i writes to the same file system.
@@ -70,7 +71,7 @@ func TestInstaller(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := installer(t, "syslinux")
-			theirs := image(t, o, "first", bytes.Repeat([]byte("1"), 70_001))
+			theirs, boot := image(t, o, "first", bytes.Repeat([]byte("1"), 70_001))
 			ours, err := os.ReadFile(theirs)
 			if err != nil {
 				t.Fatal(err)
@@ -86,7 +87,7 @@ func TestInstaller(t *testing.T) {
 				t.Fatalf("syslinux made an ldlinux.sys of %d bytes at %d; ours has %d", len(sys), at, len(l.Sys()))
 			}
 			copy(ours[at:], l.Sys())
-			if err := l.Install(memory(ours), int64(at)); err != nil {
+			if err := l.Install(memory(ours), boot, int64(at)); err != nil {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(ours[:512], want[:512]) {
@@ -94,6 +95,13 @@ func TestInstaller(t *testing.T) {
 			}
 			if !bytes.Equal(ours[at:at+len(sys)], sys) {
 				t.Error("ldlinux.sys differs")
+			}
+			file := filepath.Join(t.TempDir(), "ours.img")
+			if err := os.WriteFile(file, ours, 0o666); err != nil {
+				t.Fatal(err)
+			}
+			if said := testbed.Run(t, "fsck.vfat", "-n", file); bytes.Count(said, []byte("\n")) != 2 {
+				t.Errorf("fsck.vfat says: %s", said)
 			}
 		})
 	}
@@ -199,16 +207,16 @@ func TestInstallFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n := 1; n <= 3; n++ {
-		if err := l.Install(&failing{n}, 512); !errors.Is(err, errFull) {
+	for n := 1; n <= 5; n++ {
+		if err := l.Install(&failing{n}, []int64{0, 3072}, 512); !errors.Is(err, errFull) {
 			t.Errorf("write %d: %v", n, err)
 		}
 	}
-	if err := l.Install(&failing{}, 512); err != nil {
+	if err := l.Install(&failing{}, []int64{0, 3072}, 512); err != nil {
 		t.Error(err)
 	}
 	for _, at := range []int64{-512, 0, 100} {
-		if err := l.Install(&failing{}, at); err == nil {
+		if err := l.Install(&failing{}, []int64{0, 3072}, at); err == nil {
 			t.Errorf("installed at %d", at)
 		}
 	}
@@ -217,7 +225,7 @@ func TestInstallFails(t *testing.T) {
 	if l, err = syslinux.New(boot, few); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Install(&failing{}, 512); err == nil || !strings.Contains(err.Error(), "no room for the list") {
+	if err := l.Install(&failing{}, []int64{0, 3072}, 512); err == nil || !strings.Contains(err.Error(), "no room for the list") {
 		t.Errorf("no extents: %v", err)
 	}
 }
@@ -230,7 +238,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if err := l.Install(&failing{}, 4096); err != nil && !strings.Contains(err.Error(), "no room") {
+		if err := l.Install(&failing{}, []int64{0, 3072}, 4096); err != nil && !strings.Contains(err.Error(), "no room") {
 			t.Error(err)
 		}
 	})
