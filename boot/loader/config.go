@@ -89,6 +89,9 @@ func (m *Menu) labels(more func(e *Entry, dir string) []string) (*partition, []s
 		if err := m.Entries[i].parts(); err != nil {
 			return nil, nil, err
 		}
+		if e := &m.Entries[i]; e.Cmdline == "-" {
+			return nil, nil, fmt.Errorf("entry %q: the command line %q means none", e.ID, e.Cmdline)
+		}
 	}
 	first, err := m.first()
 	if err != nil {

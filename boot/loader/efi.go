@@ -53,6 +53,11 @@ func systemdBoot(m *Menu, program File) (*rootfs.Tree, error) {
 		if len(e.DTBs) > 0 {
 			return nil, fmt.Errorf("entry %q: it does not choose among device trees", e.ID)
 		}
+		for _, value := range []string{e.title(), e.Version, e.Cmdline} {
+			if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
+				return nil, fmt.Errorf("entry %q: it would take the quotes away from %s", e.ID, value)
+			}
+		}
 		p.entry(dirOf(e), e)
 		p.text("loader/entries/"+e.ID+".conf", bls(e), "\n")
 	}

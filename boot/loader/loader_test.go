@@ -196,6 +196,8 @@ func TestRefused(t *testing.T) {
 		{"there is none for x86-64", []func(loader.Menu) error{pi}, menu(uki.X64, full())},
 		{"does not choose among device trees", []func(loader.Menu) error{systemd}, menu(uki.AA64, with(full(), func(e *loader.Entry) { e.DTBs = map[string]loader.File{"x": file("X")} }))},
 		{"passes on no device tree", []func(loader.Menu) error{efi, syslinux}, menu(uki.X64, with(full(), func(e *loader.Entry) { e.DTB = file("X") }))},
+		{`take the quotes away from "a"`, []func(loader.Menu) error{systemd}, menu(uki.X64, cmdline(`"a"`))},
+		{`the command line "-" means none`, []func(loader.Menu) error{extlinux, syslinux}, menu(uki.X64, cmdline("-"))},
 		{`has "%" in it, which the UEFI Shell`, []func(loader.Menu) error{efi}, menu(uki.X64, cmdline("a=%x"))},
 		{`has "\"" in it, which the UEFI Shell`, []func(loader.Menu) error{efi}, menu(uki.X64, cmdline(`dyndbg="file x"`))},
 		{`has '$' in it, which U-Boot`, []func(loader.Menu) error{extlinux}, menu(uki.X64, cmdline("memmap=64K$0x18000000"))},

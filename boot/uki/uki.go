@@ -54,7 +54,7 @@ type Parts struct {
 	// missing where that is nothing.
 	Uname  string
 	Splash []byte // a picture: BMP
-	DTB    []byte // a device tree
+	DTB    []byte // a device tree, compiled
 }
 
 // Image is a unified kernel image. It may be read several times, also at once.
@@ -119,6 +119,12 @@ func newImage(p *Parts) (*Image, error) {
 	}
 	if err := checkLine("the kernel's version", p.Uname); err != nil {
 		return nil, err
+	}
+	if len(p.Splash) > 0 && !bytes.HasPrefix(p.Splash, []byte("BM")) {
+		return nil, errors.New("the picture is no BMP")
+	}
+	if len(p.DTB) > 0 && !bytes.HasPrefix(p.DTB, []byte("\xd0\x0d\xfe\xed")) {
+		return nil, errors.New("the device tree is not a compiled one (.dtb)")
 	}
 	sections := p.sections(kernel.imageSize)
 	header, err := stub.with(sections)
@@ -220,9 +226,18 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// CheckCmdline reports what no boot loader can say in a kernel's command line: it is
-// one line of UTF-8.
-func CheckCmdline(s string) error { return checkLine("the command line", s) }
+// MaxCmdline is how many bytes of a command line Linux takes on x86-64 and aarch64. It
+// cuts off the rest.
+const MaxCmdline = 2047
+
+// CheckCmdline reports what no boot loader can say in a kernel's command line, which is
+// one line of UTF-8 of up to [MaxCmdline] bytes.
+func CheckCmdline(s string) error {
+	if len(s) > MaxCmdline {
+		return fmt.Errorf("the command line has %d bytes, and Linux takes %d", len(s), MaxCmdline)
+	}
+	return checkLine("the command line", s)
+}
 
 func checkLine(what, s string) error {
 	switch control := func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }; {

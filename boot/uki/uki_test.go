@@ -5,7 +5,6 @@ import (
 	"debug/pe"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -22,10 +21,9 @@ var le = binary.LittleEndian
 
 // sec is a section of a program that a test makes.
 type sec struct {
-	name            string
-	address, size   uint32
-	raw, rawSize    uint32 // 0: behind the one before, as long as size
-	characteristics uint32
+	name          string
+	address, size uint32
+	raw, rawSize  uint32 // 0: behind the one before, as long as size
 }
 
 // program is a small PE file.
@@ -326,6 +324,9 @@ func TestRefused(t *testing.T) {
 			p.Linux = reader(string(k.bytes()))
 		}},
 		{`the command line has '\n' in it`, func(p *uki.Parts) { p.Cmdline = "quiet\n" }},
+		{"the command line has 2048 bytes, and Linux takes 2047", func(p *uki.Parts) { p.Cmdline = strings.Repeat("a", 2048) }},
+		{"the picture is no BMP", func(p *uki.Parts) { p.Splash = []byte("PNG") }},
+		{"the device tree is not a compiled one", func(p *uki.Parts) { p.DTB = []byte("/dts-v1/;") }},
 		{"is not UTF-8", func(p *uki.Parts) { p.Cmdline = "\xff" }},
 		{"the kernel's version has", func(p *uki.Parts) { p.Uname = "6\x00" }},
 		{"at most 4 GiB, and .initrd", func(p *uki.Parts) {
@@ -378,7 +379,7 @@ func TestObjdump(t *testing.T) {
 		t.Fatal(err)
 	}
 	listing := string(testbed.Run(t, "objdump", "-h", file))
-	if !strings.Contains(listing, "file format pei-x86-64") || !regexp.MustCompile(`\.sbat +000000e2|\.sbat `).MatchString(listing) {
+	if !strings.Contains(listing, "file format pei-x86-64") || !strings.Contains(listing, " .sbat ") {
 		t.Errorf("objdump says:\n%s", listing)
 	}
 	for name, content := range want {
@@ -448,9 +449,6 @@ func FuzzNew(f *testing.F) {
 		}
 		if n, err := i.WriteTo(io.Discard); err != nil || n != i.Size() {
 			t.Errorf("wrote %d of %d bytes: %v", n, i.Size(), err)
-		}
-		if fmt.Sprint(i.Machine()) == "" {
-			t.Error("no machine")
 		}
 	})
 }
