@@ -86,34 +86,36 @@ func (f *Format) stream(t *testing.T) {
 		t.Cleanup(func() { out.Close() })
 		return out
 	}
-	for seed := range uint64(8) {
-		d := f.random(seed)
-		var sums [2][32]byte
-		for i, pieces := range []*rand.Rand{nil, rand.New(rand.NewPCG(seed, 0))} {
-			out := image(fmt.Sprint(seed, i))
-			w := f.open(t, out, int64(8*f.Block))
-			if err := d.to(w, pieces); err != nil {
-				t.Fatal(err)
-			}
-			all, err := io.ReadAll(out)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if w.Size() != int64(len(all)) {
-				t.Errorf("seed %d: a file of %d bytes, and Size says %d", seed, len(all), w.Size())
-			}
-			sums[i] = sha256.Sum256(all)
+	build := func(name string, d *writes, limit int64, pieces *rand.Rand) (path string, sum [32]byte) {
+		out := image(name)
+		w := f.open(t, out, limit)
+		if err := d.to(w, pieces); err != nil {
+			t.Fatal(err)
 		}
-		if sums[0] != sums[1] {
+		all, err := io.ReadAll(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w.Size() != int64(len(all)) {
+			t.Errorf("a file of %d bytes, and Size says %d", len(all), w.Size())
+		}
+		return out.Name(), sha256.Sum256(all)
+	}
+	for seed := range uint64(6) {
+		d := f.random(seed)
+		path, sum := build("whole", d, 8*int64(f.Block), nil)
+		if _, other := build("pieces", d, 8*int64(f.Block), rand.New(rand.NewPCG(seed, 0))); other != sum {
 			t.Errorf("seed %d: other bytes if written in pieces", seed)
 		}
-		path, back := filepath.Join(dir, fmt.Sprint(seed, 0)), filepath.Join(dir, "raw")
-		testbed.Run(t, "qemu-img", "convert", "-f", f.Name, "-O", "raw", path, back)
-		if got, err := os.ReadFile(back); err != nil || !bytes.Equal(got, d.raw) {
-			t.Errorf("seed %d: %d bytes come back, which are not the %d: %v", seed, len(got), len(d.raw), err)
-		}
-		f.check(t, path)
+		f.same(t, path, d.raw)
 	}
+	// Something was far beyond the end, and the last block in the file is not
+	// written to its end.
+	far := 200_000 * int64(f.Block)
+	path, _ := build("far", &writes{size: 512, ops: []extent{{far, []byte{1}}, {0, Text(512)}, {far, []byte{0}}}}, far+1, nil)
+	f.same(t, path, Text(512))
+	path, _ = build("empty", &writes{size: 3000}, 3000, nil)
+	f.same(t, path, make([]byte, 3072))
 	// From the end to the beginning.
 	for _, disk := range f.disks() {
 		if disk.size < 1<<30 {
@@ -133,6 +135,17 @@ func (f *Format) stream(t *testing.T) {
 		}
 		f.Judge(t, out.Name(), in.Name(), disk.size, places...)
 	}
+}
+
+// same has qemu-img check an image and give back the disk.
+func (f *Format) same(t *testing.T, path string, want []byte) {
+	t.Helper()
+	back := path + ".raw"
+	testbed.Run(t, "qemu-img", "convert", "-f", f.Name, "-O", "raw", path, back)
+	if got, err := os.ReadFile(back); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s: %d bytes come back, which are not the %d: %v", path, len(got), len(want), err)
+	}
+	f.check(t, path)
 }
 
 func (f *Format) open(t *testing.T, w io.WriterAt, limit int64) *raw.Writer {
@@ -165,6 +178,10 @@ func (f *Format) streamErrors(t *testing.T) {
 		if last := w.Close(d.size); !errors.Is(err, again) || last != again || out.room != -1 {
 			t.Errorf("after %d writes: %v, then %v, then %v", room, err, again, last)
 		}
+	}
+	out := &failing{err: full}
+	if n, err := f.open(t, out, limit).WriteAt(make([]byte, 3*f.Block), 5); n != 3*f.Block || err != nil || out.room < 0 {
+		t.Errorf("zeros where nothing is: %d written, %v", n, err)
 	}
 	for _, size := range []int64{-1 << 63, -1, 0, raw.MaxSize + 1, 1<<63 - 1} {
 		out := &failing{room: 1}
