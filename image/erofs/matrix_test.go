@@ -64,7 +64,7 @@ func matrix(t testing.TB) rootfstest.Matrix {
 				return readKernel(filepath.Join(dir, imageName))
 			}},
 		},
-		Can:  can,
+		Can:  func(uint64) rootfstest.Abilities { return can },
 		Jobs: true,
 	}
 }

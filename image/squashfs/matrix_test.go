@@ -43,7 +43,7 @@ func matrix(t testing.TB) rootfstest.Matrix {
 				return mountAndWalk(filepath.Join(dir, imageName))
 			}},
 		},
-		Can:  can,
+		Can:  func(uint64) rootfstest.Abilities { return can },
 		Jobs: true,
 	}
 }

@@ -77,6 +77,7 @@ const patience = 10 * time.Second
 // however it ends.
 func owned(patience time.Duration, test func() error) error {
 	name := fmt.Sprintf("%p", &test)
+	defer runtime.KeepAlive(&test) // or others could have the name, too
 	var err error
 	pprof.Do(context.Background(), pprof.Labels("test", name), func(context.Context) { err = test() })
 	for end := time.Now().Add(patience); ; runtime.Gosched() {

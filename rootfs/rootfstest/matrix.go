@@ -25,8 +25,10 @@ type Matrix struct {
 	Create func(dir string, t *Tree, jobs int) (Writer, error)
 	// Judges read finished images. Each tree must have one that can.
 	Judges []Judge
-	Can    Abilities
-	Jobs   bool // Create heeds its jobs
+	// Can says what the writer of the tree of a number can hold, which may
+	// depend on its options.
+	Can  func(number uint64) Abilities
+	Jobs bool // Create heeds its jobs
 }
 
 // A Judge is a real tool, or a kernel, that reads images.
@@ -106,19 +108,19 @@ var matrixBuilds = []struct {
 }
 
 func (m Matrix) test(t *testing.T, n uint64) {
-	made := generate(n, full, &m.Can)
-	tree := &Tree{Number: n, steps: made.steps}
-	for _, s := range made.steps {
+	can := m.Can(n)
+	tree := &Tree{Number: n, steps: generate(n, full, &can).steps}
+	for _, s := range tree.steps {
 		tree.Entries = append(tree.Entries, s.entry)
 	}
-	check(t, func(dir string) error { return m.judge(dir, tree) })
+	check(t, func(dir string) error { return m.judge(dir, tree, can) })
 	if t.Failed() {
 		t.Logf("tree %d:\n%s", n, tree)
 	}
 }
 
 // judge builds a tree and has it judged.
-func (m Matrix) judge(dir string, t *Tree) error {
+func (m Matrix) judge(dir string, t *Tree, can Abilities) error {
 	builds := matrixBuilds
 	if !m.Jobs {
 		builds = builds[:2]
@@ -126,7 +128,7 @@ func (m Matrix) judge(dir string, t *Tree) error {
 	var first string
 	var want map[string]string
 	for _, b := range builds {
-		f := Format{Can: m.Can, Create: func(dir string, _ int64) (Writer, error) { return m.Create(dir, t, b.jobs) }}
+		f := Format{Can: can, Create: func(dir string, _ int64) (Writer, error) { return m.Create(dir, t, b.jobs) }}
 		sub := filepath.Join(dir, fmt.Sprint(b.jobs))
 		if err := os.Mkdir(sub, 0o777); err != nil {
 			return err
@@ -147,7 +149,7 @@ func (m Matrix) judge(dir string, t *Tree) error {
 		}
 	}
 	judged := false
-	nodes := expected(t.steps, m.Can)
+	nodes := expected(t.steps, can)
 	for _, j := range m.Judges {
 		got, err := j.Read(first, t)
 		if err == errors.ErrUnsupported {

@@ -16,7 +16,7 @@ func (g *generator) large(size extent) {
 		path := fmt.Sprintf("large/%d", i)
 		switch {
 		case i%3 == 0:
-			path += strings.Repeat("x", i%200)
+			path += strings.Repeat("x", i%100) // FAT has room for these
 		case i%3 == 1 && len(g.files) > 0:
 			g.again(path, g.files[g.rnd.IntN(len(g.files))])
 			continue
