@@ -16,6 +16,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 
 	"thaw/image/raw"
 )
@@ -90,6 +91,7 @@ func NewWriter(w io.WriterAt, o Options) (*raw.Writer, error) {
 		Format: "qcow2", MaxSize: MaxSize, Block: clusterSize, First: clusterSize,
 		Finish: func(m *raw.Map, size int64) (int64, error) {
 			i := newImage(w, size)
+			i.refcounts = slices.Grow(i.refcounts, int(m.Len()+m.Len()/64)) // for tables, too
 			i.alloc(int(m.Len()))
 			for cluster, place := range m.All() {
 				if cluster*clusterSize >= size {
