@@ -31,8 +31,8 @@ type Layout struct {
 // in which blocks get their places, and on the format's options alone. There is one
 // call at a time. After an error, all calls return it.
 //
-// In memory there are 4 bytes for each block that has a place, and half a page of
-// others around it at most.
+// In memory there are 4 bytes for each block of the disk, but for stretches of 8192
+// blocks without any that has a place.
 type Writer struct {
 	layout Layout
 	w      io.WriterAt

@@ -1,9 +1,9 @@
 // Package vhdx writes disk images in Hyper-V's format VHDX: dynamic ones, which leave
 // out blocks of 1 MiB that are all zeros.
 //
-// The log is empty, and the table of blocks behind them. The bytes depend on those of
-// the disk, on the order in which its blocks are first written, and on the options
-// alone. Memory: up to 7 MiB, and 12 MiB for each TiB of the disk.
+// The log is empty, and the table of blocks is behind the last one. The bytes depend
+// on those of the disk, on the order in which its blocks are first written, and on
+// the options alone. Memory: up to 7 MiB, and 12 MiB for each TiB of the disk.
 //
 // The format is that of Microsoft's [MS-VHDX], whose sections comments name. There
 // are no parents.
