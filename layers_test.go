@@ -65,7 +65,7 @@ var layers = map[string][]string{
 	"boot/loader": {"boot/uki", "rootfs"},
 	"closure":     {"narinfo", "storepath"},
 	"layering":    {"narinfo", "storepath"},
-	"estimate":    {"narinfo", "rootfs", "storepath", "image/cpio", "image/disk", "image/ext4"},
+	"estimate":    {"narinfo", "rootfs", "storepath", "image/cpio", "image/disk", "image/erofs", "image/ext4", "image/squashfs"},
 	"substituter": {"narinfo", "storepath", "nixhash", "internal/atomicfile", "internal/decompress", "internal/keylock"},
 
 	// 3: what becomes of it. assemble imports no image format: it knows

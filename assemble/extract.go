@@ -38,14 +38,14 @@ func Extract(ctx context.Context, s substituter.Substituter, p *Plan, path strin
 // find follows a path in the store. Only the objects that it may lead through are
 // read.
 func (p *Plan) find(ctx context.Context, s substituter.Substituter, path string) (object *narinfo.Info, rel string, err error) {
-	base, _, _ := strings.Cut(strings.TrimPrefix(path, storepath.Dir+"/"), "/")
-	first, err := storepath.ParseBase(base)
-	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", path, err)
-	}
 	view := fhs.New(nil, fhs.Options{})
-	seen := map[storepath.Path]bool{first: true}
-	for next := []storepath.Path{first}; len(next) > 0; next = next[1:] {
+	seen := map[storepath.Path]bool{}
+	var next []storepath.Path
+	if first := p.Holder(path); first != nil {
+		next = append(next, first.StorePath)
+		seen[first.StorePath] = true
+	}
+	for ; len(next) > 0; next = next[1:] {
 		info := p.lookUp(next[0])
 		if info == nil {
 			continue
@@ -72,6 +72,17 @@ func (p *Plan) find(ctx context.Context, s substituter.Substituter, path string)
 		}
 	}
 	return nil, "", fmt.Errorf("%s is not there: neither a file nor a directory", path)
+}
+
+// Holder returns the narinfo of the object that an absolute path in the store lies
+// in, nil if that is neither in the closure nor aside of it.
+func (p *Plan) Holder(path string) *narinfo.Info {
+	base, _, _ := strings.Cut(strings.TrimPrefix(path, storepath.Dir+"/"), "/")
+	object, err := storepath.ParseBase(base)
+	if err != nil {
+		return nil
+	}
+	return p.lookUp(object)
 }
 
 // lookUp returns the narinfo of a path of the closure or of what is aside.

@@ -38,7 +38,15 @@ func compressed(c *Content, s Size, compression string) Size {
 	if z == nil {
 		return s
 	}
-	likely := z.frame
+	return Size{
+		Least:  add(z.frame, s.Least/z.best),
+		Likely: add(z.frame, z.likely(c)),
+		Most:   add(64, z.frame, s.Most, s.Most/z.worst),
+	}.ordered()
+}
+
+// likely guesses what the content becomes.
+func (z *codec) likely(c *Content) (likely int64) {
 	for _, e := range c.least() {
 		likely = add(likely, hundredths(e.Size, z.ratio))
 	}
@@ -49,11 +57,7 @@ func compressed(c *Content, s Size, compression string) Size {
 		}
 		likely = add(likely, n)
 	}
-	return Size{
-		Least:  add(z.frame, s.Least/z.best),
-		Likely: likely,
-		Most:   add(64, z.frame, s.Most, s.Most/z.worst),
-	}.ordered()
+	return likely
 }
 
 func hundredths(n, part int64) int64 {

@@ -40,6 +40,9 @@ func (s Size) ordered() Size {
 type Content struct {
 	Objects []*narinfo.Info
 
+	// Bare says that there is no /nix/store and nothing else that every root file
+	// system has: the content is that of another partition.
+	Bare bool
 	// View is the directory of the merged view, "." for the root; "" if nothing
 	// is merged.
 	View string
@@ -53,7 +56,7 @@ type Content struct {
 // store is the directory of the objects in an image.
 var store = storepath.Dir[1:]
 
-// base are the directories that are always there.
+// base are the directories of every root file system.
 var base = []rootfs.Entry{rootfs.Dir(".", 0o755), rootfs.Dir("nix", 0o755), rootfs.Dir(store, 0o755)}
 
 // usual are the entries that a build adds unless something else has their place.
@@ -62,8 +65,17 @@ var usual = []rootfs.Entry{
 	rootfs.Dir("run", 0o755), rootfs.Dir("sys", 0o755), rootfs.Dir("tmp", 0o755), rootfs.Dir("var", 0o755),
 }
 
+// base are the directories that are always there.
+func (c *Content) base() []rootfs.Entry {
+	if c.Bare {
+		return base[:1]
+	}
+	return base
+}
+
 // least are the entries that are there for certain.
 func (c *Content) least() []rootfs.Entry {
+	base := c.base()
 	isBase := func(e rootfs.Entry) bool {
 		return slices.ContainsFunc(base, func(b rootfs.Entry) bool { return b.Path == e.Path })
 	}
@@ -73,7 +85,10 @@ func (c *Content) least() []rootfs.Entry {
 // most are all entries that may be there, but for those of objects and of the
 // view.
 func (c *Content) most() []rootfs.Entry {
-	all := slices.Concat(base, usual, c.Known, c.Maybe)
+	all := slices.Concat(c.base(), c.Known, c.Maybe)
+	if !c.Bare {
+		all = append(all, usual...)
+	}
 	for parent := range c.parents() {
 		all = append(all, rootfs.Dir(parent, 0o755))
 	}

@@ -18,7 +18,9 @@ import (
 	"thaw/fhs"
 	"thaw/image/cpio"
 	"thaw/image/disk"
+	"thaw/image/erofs"
 	"thaw/image/ext4"
+	"thaw/image/squashfs"
 	"thaw/image/tarball"
 	"thaw/internal/compress"
 	"thaw/internal/decompress"
@@ -60,15 +62,31 @@ var formats = []format{
 	{"cpio.gz", func(c *estimate.Content) estimate.Size { return estimate.Cpio(c, "gzip") }, archive("cpio", "gzip"), 0.25},
 	{"cpio.zst", func(c *estimate.Content) estimate.Size { return estimate.Cpio(c, "zstd") }, archive("cpio", "zstd"), 0.25},
 	{"dir", estimate.Dir, func() (writer, error) { return new(sum), nil }, 0.1},
-	{"ext4", fileSystem(fit), volume(fit), 0.1},
-	{"ext4 fit+300M", fileSystem(roomy), volume(roomy), 0.1},
-	{"ext4 fit+20%", fileSystem(percent), volume(percent), 0.1},
-	{"ext4 1G", fileSystem(fixed), volume(fixed), 0},
+	{"ext4", ext(fit), volume(fit), 0.1},
+	{"ext4 fit+300M", ext(roomy), volume(roomy), 0.1},
+	{"ext4 fit+20%", ext(percent), volume(percent), 0.1},
+	{"ext4 1G", ext(fixed), volume(fixed), 0},
+	{"squashfs", squash(squashfs.Options{}), squashed(squashfs.Options{}), 0.1},
+	{"squashfs gzip", squash(squashfs.Options{Compression: squashfs.Gzip}), squashed(squashfs.Options{Compression: squashfs.Gzip}), 0.1},
+	{"squashfs lz4", squash(squashfs.Options{Compression: squashfs.LZ4}), squashed(squashfs.Options{Compression: squashfs.LZ4}), 0.1},
+	{"squashfs xz", squash(squashfs.Options{Compression: squashfs.XZ}), squashed(squashfs.Options{Compression: squashfs.XZ}), 0.1},
+	{"squashfs none 4K", squash(squashfs.Options{Compression: squashfs.None, BlockSize: 4096}), squashed(squashfs.Options{Compression: squashfs.None, BlockSize: 4096}), 0.1},
+	{"erofs", ero(erofs.Options{UUID: fit.UUID}), eroded(erofs.Options{UUID: fit.UUID}), 0.1},
+	{"erofs lz4", ero(erofs.Options{UUID: fit.UUID, Compression: erofs.LZ4}), eroded(erofs.Options{UUID: fit.UUID, Compression: erofs.LZ4}), 0.1},
+	{"erofs lz4hc", ero(erofs.Options{UUID: fit.UUID, Compression: erofs.LZ4HC}), eroded(erofs.Options{UUID: fit.UUID, Compression: erofs.LZ4HC}), 0.1},
 	{"disk", func(c *estimate.Content) estimate.Size { return estimate.Disk(c, fit, 0) }, gpt, 0.1},
 }
 
-func fileSystem(o ext4.Options) func(*estimate.Content) estimate.Size {
+func ext(o ext4.Options) func(*estimate.Content) estimate.Size {
 	return func(c *estimate.Content) estimate.Size { return estimate.Ext4(c, o) }
+}
+
+func squash(o squashfs.Options) func(*estimate.Content) estimate.Size {
+	return func(c *estimate.Content) estimate.Size { return estimate.Squashfs(c, o) }
+}
+
+func ero(o erofs.Options) func(*estimate.Content) estimate.Size {
+	return func(c *estimate.Content) estimate.Size { return estimate.Erofs(c, o) }
 }
 
 // counter counts what is written.
@@ -122,11 +140,34 @@ func (s *sum) Add(e rootfs.Entry, data io.Reader) error {
 
 func (s *sum) Close() (int64, error) { return s.n, nil }
 
-type formatted struct{ *ext4.Writer }
+type formatted struct {
+	fileSystem
+}
+
+// fileSystem is the writer of one.
+type fileSystem interface {
+	rootfs.Sink
+	Close() error
+	Size() int64
+}
 
 func (f formatted) Close() (int64, error) {
-	err := f.Writer.Close()
+	err := f.fileSystem.Close()
 	return f.Size(), err
+}
+
+func squashed(o squashfs.Options) func() (writer, error) {
+	return func() (writer, error) {
+		w, err := squashfs.NewWriter(new(counter), o)
+		return formatted{w}, err
+	}
+}
+
+func eroded(o erofs.Options) func() (writer, error) {
+	return func() (writer, error) {
+		w, err := erofs.NewWriter(new(counter), o)
+		return formatted{w}, err
+	}
 }
 
 func volume(o ext4.Options) func() (writer, error) {

@@ -103,12 +103,12 @@ func (d *diskWriter) leave() {
 	}
 }
 
-// place is what an item of a list of the disk is called in errors.
-func (d *diskWriter) place(list string, o spec.Origin) string {
-	if d.params.Place == "" {
+// place is what an item of a list of a disk is called in errors.
+func place(p *Params, list string, o spec.Origin) string {
+	if p.Place == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s.%s[%d]", d.params.Place, list, o.Index)
+	return fmt.Sprintf("%s.%s[%d]", p.Place, list, o.Index)
 }
 
 // guid returns the one that is given, or one derived from the plan.
@@ -132,7 +132,7 @@ func (d *diskWriter) raw(i int) error {
 	}
 	n, err := io.Copy(io.NewOffsetWriter(s, 0), io.LimitReader(content, size))
 	if err == nil && n < size {
-		err = at(d.place("raw", d.of.Raw[i].Origin), fmt.Errorf("it has %d bytes instead of %d", n, size))
+		err = at(place(d.params, "raw", d.of.Raw[i].Origin), fmt.Errorf("it has %d bytes instead of %d", n, size))
 	}
 	return err
 }
@@ -141,7 +141,7 @@ func (d *diskWriter) raw(i int) error {
 func (d *diskWriter) addRaw(i int, size int64) (*disk.Section, error) {
 	of := d.of.Raw[i]
 	s, err := d.disk.AddRaw(disk.Raw{Name: path.Base(of.Source + of.Store), Offset: int64(of.Offset), Size: size})
-	return s, at(d.place("raw", of.Origin), err)
+	return s, at(place(d.params, "raw", of.Origin), err)
 }
 
 // partitions begins partitions, up to the root file system whose end tells where the
@@ -182,13 +182,13 @@ func (d *diskWriter) add(i int) (_ *disk.Section, name string, err error) {
 		p.Size = of.Size.Bytes
 	}
 	section, err := d.disk.Add(p)
-	return section, name, at(d.place("partitions", of.Origin), err)
+	return section, name, at(place(d.params, "partitions", of.Origin), err)
 }
 
 // partition begins a partition, and reports whether it has its end.
 func (d *diskWriter) partition(i int) (ends bool, err error) {
 	of := &d.of.Partitions[i]
-	place := d.place("partitions", of.Origin)
+	where := place(d.params, "partitions", of.Origin)
 	section, name, err := d.add(i)
 	if err != nil {
 		return false, err
@@ -196,27 +196,29 @@ func (d *diskWriter) partition(i int) (ends bool, err error) {
 	if of.FS == "none" {
 		return true, nil
 	}
-	v := &volume{
-		name: name, size: of.Size, ext4: of.Ext4, sqfs: of.Squashfs, ero: of.Erofs, fat: of.Vfat,
-		start: section.Start(), sector: d.of.SectorSize,
-	}
+	v := partitionVolume(d.of, of, name)
+	v.start = section.Start()
 	if of.Size.Kind != spec.Fit {
-		v.room = section.Size()
-		v.size = spec.Size{Kind: spec.Fixed, Bytes: v.room}
+		v.size = spec.Size{Kind: spec.Fixed, Bytes: section.Size()}
 	}
 	if of.Content != "rootfs" {
-		return true, d.filled(section, v, i, place)
+		return true, d.filled(section, v, i, where)
 	}
-	fs, err := newFileSystem(section, d.params, v, place)
+	fs, err := newFileSystem(section, d.params, v, where)
 	if err != nil {
 		return false, err
 	}
-	d.open = append(d.open, &root{fs, section, place})
+	d.open = append(d.open, &root{fs, section, where})
 	return of.Size.Kind != spec.Fit, nil
 }
 
+// partitionVolume returns the volume in a partition.
+func partitionVolume(d *spec.Disk, of *spec.Partition, name string) *volume {
+	return &volume{name: name, size: of.Size, ext4: of.Ext4, sqfs: of.Squashfs, ero: of.Erofs, fat: of.Vfat, sector: d.SectorSize}
+}
+
 // filled writes a partition that has files of its own, or none.
-func (d *diskWriter) filled(section *disk.Section, v *volume, i int, place string) error {
+func (d *diskWriter) filled(section *disk.Section, v *volume, i int, where string) error {
 	tree := &rootfs.Tree{}
 	if d.of.Partitions[i].Content == "files" {
 		var err error
@@ -230,7 +232,7 @@ func (d *diskWriter) filled(section *disk.Section, v *volume, i int, place strin
 		tree.Put(top, nil)
 	}
 	v.files = tree
-	fs, err := newFileSystem(section, d.params, v, place)
+	fs, err := newFileSystem(section, d.params, v, where)
 	if err != nil {
 		return err
 	}
@@ -241,7 +243,7 @@ func (d *diskWriter) filled(section *disk.Section, v *volume, i int, place strin
 	if err != nil {
 		return err
 	}
-	return at(place, section.End(fs.Size()))
+	return at(where, section.End(fs.Size()))
 }
 
 // close ends the root file systems and writes all that comes behind them.

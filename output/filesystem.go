@@ -22,9 +22,8 @@ type fileSystem interface {
 
 // volume is a file system that is to be written.
 type volume struct {
-	name string // what its identifiers are derived from
-	size spec.Size
-	room int64 // bytes there are, for size: fill; 0 if there is no bound
+	name string    // what its identifiers are derived from
+	size spec.Size // fit, or fixed
 	ext4 *spec.Ext4
 	sqfs *spec.Squashfs
 	ero  *spec.Erofs
@@ -81,21 +80,29 @@ func chosen(w io.WriterAt, p *Params, v *volume) (fileSystem, error) {
 	case v.ext4 != nil:
 		return ext4.NewWriter(w, v.ext4Options(p))
 	case v.sqfs != nil:
-		return squashfs.NewWriter(w, squashfs.Options{
-			Time: p.Time.Unix(), Compression: squashfsCompressions[v.sqfs.Compress], Fast: v.sqfs.Fast,
-			BlockSize: int(v.sqfs.BlockSize.Bytes), Jobs: p.Jobs,
-		})
+		return squashfs.NewWriter(w, v.squashfsOptions(p))
 	case v.ero != nil:
-		return erofs.NewWriter(w, erofs.Options{
-			UUID: v.uuid(p, v.ero.UUID, "erofs"), Label: *v.ero.Label, Time: p.Time.Unix(), Compression: erofsCompressions[v.ero.Compress],
-			ClusterSize: int(v.ero.ClusterSize.Bytes), Dedupe: v.ero.Dedupe, Jobs: p.Jobs,
-		})
+		return erofs.NewWriter(w, v.erofsOptions(p))
 	}
 	opt, err := v.vfatOptions(p)
 	if err != nil {
 		return nil, err
 	}
 	return vfat.NewWriter(w, opt)
+}
+
+func (v *volume) squashfsOptions(p *Params) squashfs.Options {
+	return squashfs.Options{
+		Time: p.Time.Unix(), Compression: squashfsCompressions[v.sqfs.Compress], Fast: v.sqfs.Fast,
+		BlockSize: int(v.sqfs.BlockSize.Bytes), Jobs: p.Jobs,
+	}
+}
+
+func (v *volume) erofsOptions(p *Params) erofs.Options {
+	return erofs.Options{
+		UUID: v.uuid(p, v.ero.UUID, "erofs"), Label: *v.ero.Label, Time: p.Time.Unix(), Compression: erofsCompressions[v.ero.Compress],
+		ClusterSize: int(v.ero.ClusterSize.Bytes), Dedupe: v.ero.Dedupe, Jobs: p.Jobs,
+	}
 }
 
 var squashfsCompressions = map[string]squashfs.Compression{
@@ -123,22 +130,13 @@ func serial(p *Params, given spec.Serial, name string) uint32 {
 }
 
 func (v *volume) ext4Options(p *Params) ext4.Options {
-	opt := Ext4Options(v.ext4, v.size, v.room)
-	opt.UUID, opt.HashSeed, opt.Time = v.uuid(p, v.ext4.UUID, "ext4"), p.ID(v.name+"/ext4/hash-seed"), p.Time.Unix()
-	return opt
-}
-
-// Ext4Options returns those of a file system of that size, without its identifiers
-// and time. room are the bytes there are for it if it fills them.
-func Ext4Options(of *spec.Ext4, size spec.Size, room int64) ext4.Options {
-	opt := ext4.Options{Label: *of.Label}
-	switch size.Kind {
-	case spec.Fixed:
-		opt.Size = size.Bytes
-	case spec.Fill:
-		opt.Size = room
-	default:
-		opt.Free, opt.FreePercent = size.Bytes, size.Percent
+	opt := ext4.Options{
+		Label: *v.ext4.Label, UUID: v.uuid(p, v.ext4.UUID, "ext4"), HashSeed: p.ID(v.name + "/ext4/hash-seed"), Time: p.Time.Unix(),
+	}
+	if v.size.Kind == spec.Fixed {
+		opt.Size = v.size.Bytes
+	} else {
+		opt.Free, opt.FreePercent = v.size.Bytes, v.size.Percent
 	}
 	if opt.Free > 0 {
 		opt.Capacity = max(ext4.DefaultCapacity, 2*opt.Free)
@@ -151,14 +149,10 @@ func (v *volume) vfatOptions(p *Params) (vfat.Options, error) {
 		Serial: serial(p, v.fat.Serial, v.name+"/vfat/serial"), Label: v.fat.Label, Bits: v.fat.Bits,
 		SectorSize: v.sector, HiddenSectors: uint32(v.start / int64(v.sector)),
 	}
-	switch v.size.Kind {
-	case spec.Fixed:
+	if v.size.Kind == spec.Fixed {
 		opt.Size = v.size.Bytes
-	case spec.Fill:
-		opt.Size = v.room
-	default:
-		opt.Free, opt.FreePercent = v.size.Bytes, v.size.Percent
-		return vfat.Fit(opt, v.files.All())
+		return opt, nil
 	}
-	return opt, nil
+	opt.Free, opt.FreePercent = v.size.Bytes, v.size.Percent
+	return vfat.Fit(opt, v.files.All())
 }

@@ -102,9 +102,7 @@ func (c *content) Raw(o *spec.Output, i int) (io.ReadCloser, int64, error) {
 // Files implements [output.Source].
 func (c *content) Files(o *spec.Output, i int) (*rootfs.Tree, error) {
 	p := &o.Disk.Partitions[i]
-	s := c.work.target.spec
-	key := fmt.Sprintf("outputs.%s.partitions[%d]", o.Name, p.Origin.Index)
-	tree, err := overlay.ReadPartition(s, p, key)
+	tree, err := c.local(o, p)
 	if err != nil {
 		return nil, err
 	}
@@ -113,13 +111,22 @@ func (c *content) Files(o *spec.Output, i int) (*rootfs.Tree, error) {
 			continue
 		}
 		if err := c.lay(tree, strings.TrimPrefix(f.Path, "/"), f.Store); err != nil {
-			return nil, fmt.Errorf("%s: %w", s.Place(key+".files", f.Origin), err)
+			return nil, fmt.Errorf("%s: %w", c.work.target.spec.Place(partitionKey(o, p)+".files", f.Origin), err)
 		}
 	}
 	top := rootfs.Dir(".", 0o755)
 	top.ModTime = c.work.plan.Time
 	tree.Put(top, nil)
 	return tree, nil
+}
+
+// local returns the files of a partition but those of store paths.
+func (c *content) local(o *spec.Output, p *spec.Partition) (*rootfs.Tree, error) {
+	return overlay.ReadPartition(c.work.target.spec, p, partitionKey(o, p))
+}
+
+func partitionKey(o *spec.Output, p *spec.Partition) string {
+	return fmt.Sprintf("outputs.%s.partitions[%d]", o.Name, p.Origin.Index)
 }
 
 // lay puts a file or directory of the store into a tree, below a path, "" for the

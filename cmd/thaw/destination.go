@@ -326,9 +326,9 @@ func (o *destination) suits() error {
 
 // place is what an output is called in errors: what the spec calls it, or nothing if
 // it is of the command line.
-func (t *target) place(o *destination) string {
+func (t *target) place(o *spec.Output) string {
 	if t.paths() {
 		return ""
 	}
-	return "outputs." + o.of.Name
+	return "outputs." + o.Name
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"thaw/estimate"
+	"thaw/image/disk"
 	"thaw/narinfo"
 	"thaw/output"
 	"thaw/spec"
@@ -34,7 +35,14 @@ func (w *work) withinLimits() error {
 	}
 	var lines []string
 	for _, o := range w.target.spec.Outputs {
-		if least, most := w.estimate(c, &o).Least, o.MaxSize.Bytes; most > 0 && least > most {
+		if o.MaxSize.Bytes == 0 {
+			continue
+		}
+		size, _, err := w.estimate(c, &o)
+		if err != nil {
+			return err
+		}
+		if least, most := size.Least, o.MaxSize.Bytes; least > most {
 			lines = append(lines, fmt.Sprintf("output %s: it takes at least %s (%d bytes), and max-size is %s", o.Name, inBytes(least), least, inBytes(most)))
 		}
 	}
@@ -68,21 +76,50 @@ func (w *work) content() (*estimate.Content, error) {
 	return c, nil
 }
 
-// estimate says how large an output will be.
-func (w *work) estimate(c *estimate.Content, o *spec.Output) estimate.Size {
-	switch o.Type {
-	case "tar":
-		return estimate.Tar(c, o.Tar.Compress)
-	case "cpio":
-		return estimate.Cpio(c, o.Cpio.Compress)
-	case "dir":
-		return estimate.Dir(c)
-	case "ext4":
-		return estimate.Ext4(c, output.Ext4Options(&o.Ext4.Ext4, o.Ext4.Size, 0))
-	case "disk":
-		if p := o.Disk.Partitions[0]; len(o.Disk.Partitions) == 1 && p.Ext4 != nil && o.Disk.Format == "raw" && o.Disk.Compress == "none" {
-			return estimate.Disk(c, output.Ext4Options(p.Ext4, p.Size, 0), o.Disk.Size.Bytes)
+// estimate says how large an output will be, and for a disk what is likely to be
+// where.
+func (w *work) estimate(c *estimate.Content, o *spec.Output) (estimate.Size, *disk.Map, error) {
+	x, err := w.extra(o)
+	if err != nil {
+		return estimate.Size{}, nil, err
+	}
+	p := &output.Params{Place: w.target.place(o), ID: w.plan.ID, Time: w.plan.Time}
+	return output.Estimate(c, o, p, x)
+}
+
+// extra is what is known of a disk besides the root file system.
+func (w *work) extra(o *spec.Output) (*output.Extra, error) {
+	x := &output.Extra{}
+	if o.Disk == nil {
+		return x, nil
+	}
+	source := &content{work: w}
+	for i := range o.Disk.Raw {
+		raw := &o.Disk.Raw[i]
+		if raw.Store != "" {
+			nar := w.plan.Holder(raw.Store).NarSize
+			x.Raw = append(x.Raw, estimate.Size{Least: 0, Likely: nar, Most: nar})
+			continue
+		}
+		f, n, err := source.Raw(o, i)
+		if err != nil {
+			return nil, err
+		}
+		f.Close()
+		x.Raw = append(x.Raw, estimate.Size{Least: n, Likely: n, Most: n})
+	}
+	x.Files = make([]output.Files, len(o.Disk.Partitions))
+	for i := range o.Disk.Partitions {
+		p := &o.Disk.Partitions[i]
+		var err error
+		if x.Files[i].Tree, err = source.local(o, p); err != nil {
+			return nil, err
+		}
+		for _, f := range p.Files {
+			if f.Store != "" {
+				x.Files[i].Store = append(x.Files[i].Store, w.plan.Holder(f.Store))
+			}
 		}
 	}
-	return estimate.Size{Likely: w.plan.NarSize(), Most: 1 << 60}
+	return x, nil
 }

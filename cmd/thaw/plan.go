@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -15,12 +16,13 @@ import (
 	"thaw/assemble"
 	"thaw/closure"
 	"thaw/estimate"
+	"thaw/image/disk"
 	"thaw/internal/atomicfile"
 )
 
 func (a *app) plan() *cobra.Command {
 	var asJSON, locked bool
-	var page string
+	var page, layout string
 	cmd := &cobra.Command{
 		Use:   "plan PATH…|SPEC",
 		Short: "Tell what an image takes, before anything is fetched",
@@ -50,9 +52,11 @@ forbidden.`,
 			if page == "-" {
 				return usage("give it a name", "the map does not go to standard output")
 			}
-			if page != "" {
-				if err := writable(page, false); err != nil {
-					return err
+			for _, file := range []string{page, strings.TrimPrefix(layout, "-")} {
+				if file != "" {
+					if err := writable(file, false); err != nil {
+						return err
+					}
 				}
 			}
 			if err := t.describeOutputs(); err != nil {
@@ -72,7 +76,13 @@ forbidden.`,
 				return err
 			}
 			if page != "" {
-				if err := b.writePage(page); err != nil {
+				m := b.treemap()
+				if err := writeFile(page, m.Write); err != nil {
+					return err
+				}
+			}
+			if layout != "" && layout != "-" {
+				if err := b.writeLayout(layout); err != nil {
 					return err
 				}
 			}
@@ -81,6 +91,9 @@ forbidden.`,
 				err = json.NewEncoder(out).Encode(b)
 			} else {
 				b.print(out)
+				if layout == "-" {
+					b.printLayouts(out)
+				}
 			}
 			if err := errors.Join(err, out.Flush()); err != nil {
 				return err
@@ -91,6 +104,8 @@ forbidden.`,
 	f := cmd.Flags()
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")
 	f.StringVar(&page, "html", "", "also draw the closure as a map, in this `FILE`")
+	f.StringVar(&layout, "map", "", "also draw what is where on disks, as text, or as SVG in this `FILE` (--map=FILE)")
+	f.Lookup("map").NoOptDefVal = "-"
 	f.BoolVar(&locked, "locked", false, "plan what the spec's lock pins, and fail if it is out of date")
 	return cmd
 }
@@ -162,6 +177,10 @@ type outputBill struct {
 	Most    int64  `json:"most"`
 	MaxSize int64  `json:"maxSize,omitempty"`
 	Verdict string `json:"verdict,omitempty"` // on MaxSize
+
+	Partitions []partition `json:"partitions,omitempty"` // of a disk, as they are likely to lie on it
+
+	layout *disk.Map // of a disk
 }
 
 type packageBill struct {
@@ -245,9 +264,12 @@ func (b *bill) outputs(w *work) error {
 		return err
 	}
 	for _, o := range w.target.spec.Outputs {
-		s := w.estimate(c, &o)
+		s, m, err := w.estimate(c, &o)
+		if err != nil {
+			return err
+		}
 		b.Outputs = append(b.Outputs, outputBill{
-			o.Name, formatOf(&o).name, s.Least, s.Likely, s.Most, o.MaxSize.Bytes, judge(s, o.MaxSize.Bytes),
+			o.Name, formatOf(&o).name, s.Least, s.Likely, s.Most, o.MaxSize.Bytes, judge(s, o.MaxSize.Bytes), partitions(m), m,
 		})
 	}
 	return nil
@@ -297,14 +319,13 @@ func (b *bill) verdict(w *work, forbid []string) error {
 	return errors.Join(w.withinLimits(), w.plan.Allowed(forbid))
 }
 
-// writePage writes the map of the closure.
-func (b *bill) writePage(name string) error {
+// writeFile writes a file that appears when it is whole.
+func writeFile(name string, write func(w io.Writer) error) error {
 	f, err := atomicfile.Create(name, 0o666)
 	if err != nil {
 		return err
 	}
-	m := b.treemap()
-	err = m.Write(f)
+	err = write(f)
 	if err == nil {
 		err = f.Sync()
 	}

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"thaw/closure"
+	"thaw/image/disk"
 	"thaw/internal/treemap"
 	"thaw/narinfo"
 	"thaw/storepath"
@@ -64,6 +65,33 @@ func (b *bill) print(out io.Writer) {
 		forbidden.add(f.Pattern, strings.Join(names, " → "))
 	}
 	forbidden.print(out, "forbidden")
+}
+
+// printLayouts draws what is likely to be where on disks.
+func (b *bill) printLayouts(out io.Writer) {
+	for _, o := range b.Outputs {
+		if o.layout != nil {
+			fmt.Fprintf(out, "\n%s, as is likely:\n%s", o.Name, o.layout.Text())
+		}
+	}
+}
+
+// writeLayout draws the same as an image, of the only disk that there is.
+func (b *bill) writeLayout(name string) error {
+	var disks []string
+	var layout *disk.Map
+	for _, o := range b.Outputs {
+		if o.layout != nil {
+			disks, layout = append(disks, o.Name), o.layout
+		}
+	}
+	if len(disks) != 1 {
+		return usage("--map without a file draws all of them as text", "an SVG shows one disk, and there are %d: %s", len(disks), cmp.Or(strings.Join(disks, ", "), "none"))
+	}
+	return writeFile(name, func(w io.Writer) error {
+		_, err := io.WriteString(w, layout.SVG())
+		return err
+	})
 }
 
 // summary is the bill in two lines, each with a name.

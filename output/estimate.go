@@ -1,0 +1,163 @@
+package output
+
+import (
+	"thaw/estimate"
+	"thaw/image/disk"
+	"thaw/image/vfat"
+	"thaw/narinfo"
+	"thaw/rootfs"
+	"thaw/spec"
+)
+
+// Extra is what is known of a disk besides the root file system.
+type Extra struct {
+	Raw   []estimate.Size // of what has a place of its own
+	Files []Files         // of partitions, by index
+}
+
+// Files are the files of their own of a partition.
+type Files struct {
+	Tree  *rootfs.Tree    // those that are known; nil for none
+	Store []*narinfo.Info // objects of which a part comes in
+}
+
+// Estimate says how large an output will be, and for a disk what is likely to be
+// where. What cannot be is an error. Of Params it uses ID, Time and Place.
+func Estimate(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (estimate.Size, *disk.Map, error) {
+	switch {
+	case o.Tar != nil:
+		return estimate.Tar(c, o.Tar.Compress), nil, nil
+	case o.Cpio != nil:
+		return estimate.Cpio(c, o.Cpio.Compress), nil, nil
+	case o.Type == "dir":
+		return estimate.Dir(c), nil, nil
+	case o.Disk != nil:
+		return estimateDisk(c, o, p, x)
+	}
+	return estimateVolume(c, alone(o), p), nil, nil
+}
+
+func estimateVolume(c *estimate.Content, v *volume, p *Params) estimate.Size {
+	switch {
+	case v.ext4 != nil:
+		return estimate.Ext4(c, v.ext4Options(p))
+	case v.sqfs != nil:
+		return estimate.Squashfs(c, v.squashfsOptions(p))
+	}
+	return estimate.Erofs(c, v.erofsOptions(p))
+}
+
+// estimateDisk estimates each partition that is as large as its content, and lays out
+// the disk for each of the three sizes.
+func estimateDisk(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (s estimate.Size, likely *disk.Map, err error) {
+	var raw, parts [3][]int64 // at least, likely, at most
+	put := func(to *[3][]int64, s estimate.Size) {
+		for i, n := range []int64{s.Least, s.Likely, s.Most} {
+			to[i] = append(to[i], min(n, maxDisk))
+		}
+	}
+	for _, r := range x.Raw {
+		put(&raw, r)
+	}
+	var used estimate.Size // by what is no hole
+	for i := range o.Disk.Partitions {
+		of := &o.Disk.Partitions[i]
+		v := partitionVolume(o.Disk, of, "")
+		var s estimate.Size
+		switch {
+		case of.FS == "none":
+		case of.Content == "rootfs":
+			s = estimateVolume(c, v, p)
+		case of.FS == "vfat":
+			s, err = estimateFAT(v, p, &x.Files[i])
+		default:
+			s = estimateVolume(x.Files[i].content(), v, p)
+		}
+		if err != nil {
+			return s, nil, at(place(p, "partitions", of.Origin), err)
+		}
+		put(&parts, s)
+		used.Likely += s.Likely
+	}
+	var sizes [3]int64
+	for i := range sizes {
+		m, err := Layout(o, p, raw[i], parts[i])
+		if err != nil && i < 2 {
+			return s, nil, err
+		}
+		if sizes[i] = m.Size; err != nil { // what is the most cannot be
+			sizes[i] = maxDisk
+		}
+		if i == 1 {
+			likely = &m
+		}
+	}
+	return contained(o.Disk, estimate.Size{Least: sizes[0], Likely: sizes[1], Most: max(sizes[1], sizes[2])}, used.Likely), likely, nil
+}
+
+// maxDisk is more than any disk has, and far from overflows.
+const maxDisk = 1 << 59
+
+// contained is the size of the file of a disk, of which so much is likely to be no
+// hole.
+func contained(d *spec.Disk, s estimate.Size, used int64) estimate.Size {
+	if d.Format == "raw" && d.Compress == "none" {
+		return s
+	}
+	if d.Format == "vhd-fixed" {
+		return estimate.Size{Least: s.Least + 512, Likely: s.Likely + 512, Most: s.Most + 1024}
+	}
+	likely := min(s.Likely, used)
+	switch {
+	case d.Compress == "gzip" || d.Compress == "zlib" || d.Format == "vmdk":
+		likely = likely * 38 / 100
+	case d.Compress != "none":
+		likely = likely * 35 / 100
+	}
+	// A table has at most 16 bytes for each 64 KiB, and no block is larger than
+	// 2 MiB, which may be full but for a byte; nothing grows by more than a 64th.
+	return estimate.Size{Least: 0, Likely: likely + 1<<20, Most: s.Most + s.Most/64 + 16<<20}
+}
+
+// content is what a partition with files of its own has.
+func (f *Files) content() *estimate.Content {
+	c := &estimate.Content{Bare: true, Objects: f.Store}
+	if f.Tree != nil {
+		for e := range f.Tree.All() {
+			c.Known = append(c.Known, e)
+		}
+	}
+	return c
+}
+
+// estimateFAT says how large a FAT file system will be: exactly, unless files of
+// store paths come in.
+func estimateFAT(v *volume, p *Params, f *Files) (s estimate.Size, err error) {
+	fit := func(store bool) int64 {
+		tree := &rootfs.Tree{}
+		if f.Tree != nil {
+			tree.Lay(f.Tree)
+		}
+		tree.Put(rootfs.Dir(".", 0o755), nil)
+		for _, i := range f.Store {
+			if store {
+				tree.PutFile(rootfs.Entry{Path: i.StorePath.Base(), Mode: 0o644, Size: min(i.NarSize, vfat.MaxFile)}, nil)
+			}
+		}
+		v.files = tree
+		opt, e := v.vfatOptions(p)
+		if e != nil {
+			err = e
+		}
+		return opt.Size
+	}
+	s.Least, s.Likely = fit(false), fit(true)
+	s.Most = s.Likely
+	for _, i := range f.Store {
+		// An entry takes at least 168 bytes of a NAR, and a cluster, and slots for
+		// 255 characters.
+		entries := i.NarSize/168 + 1
+		s.Most = min(maxDisk, s.Most+i.NarSize/50+entries*(32<<10+21*32))
+	}
+	return s, err
+}
