@@ -1,6 +1,9 @@
 package anatomy
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+)
 
 // EROFS: erofs_fs.h of Linux, and Documentation/filesystems/erofs.rst.
 
@@ -58,7 +61,11 @@ func atErofs(v view, off int64) string {
 	case off >= blocks:
 		return "erofs: behind the file system"
 	}
-	return fmt.Sprintf("erofs: block %d, of no inode found", off/e.block)
+	n := off / e.block
+	if bytes.Count(e.bytes(n*e.block, e.block), zeros[:1]) == int(e.block) {
+		return fmt.Sprintf("erofs: unused block %d, of zeros", n)
+	}
+	return fmt.Sprintf("erofs: block %d, of no inode found", n)
 }
 
 // find looks for what lies at an offset in the inodes that a walk comes to.

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"thaw/internal/testbed"
@@ -85,15 +86,18 @@ func TestExt4(t *testing.T) {
 func TestSquashfs(t *testing.T) {
 	for _, comp := range []string{"gzip", "xz", "lz4", "zstd"} {
 		t.Run(comp, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "squashfs")
-			testbed.Run(t, "mksquashfs", makeTree(t), path, "-quiet", "-no-progress", "-comp", comp)
+			path, root := filepath.Join(t.TempDir(), "squashfs"), makeTree(t)
+			if err := syscall.Setxattr(filepath.Join(root, "bin/hello"), "user.name", []byte("value"), 0); err != nil {
+				t.Skipf("SKIPPED: the temporary directory has no extended attributes: %v", err)
+			}
+			testbed.Run(t, "mksquashfs", root, path, "-quiet", "-no-progress", "-comp", comp)
 			m := open(t, path)
 			all := content("bin/hello", files["bin/hello"])
 			for _, pos := range []int{0, 131072} {
 				m.says(t, m.find(t, all[pos:pos+40])+5, fmt.Sprintf("squashfs: data of bin/hello: bytes from %d on", pos))
 			}
 			end := m.find(t, content("etc/small", 100))
-			if got := m.at(end); got != "squashfs: fragment 0, the ends of 2 files, first etc/small" {
+			if got := m.at(end); got != "squashfs: fragment 0, the ends of 2 files, among them etc/small" {
 				t.Errorf("a fragment: %q", got)
 			}
 			m.says(t, 8, "squashfs: superblock: time")
@@ -107,12 +111,16 @@ func TestSquashfs(t *testing.T) {
 				"fragment table: metadata block 0 (":  v.u64(v.u64(80)),
 				"export table: metadata block 0 (":    v.u64(v.u64(88)),
 				"id table: metadata block 0 (":        v.u64(v.u64(48)),
+				"xattr values: metadata block 0 (":    v.u64(v.u64(56)),
+				"xattr table: metadata block 0 (":     v.u64(v.u64(56) + 16),
+				"head of the xattr table":             v.u64(56),
+				"index of the xattr table":            v.u64(56) + 16,
 			} {
 				if got := m.at(place + 4); !strings.HasPrefix(got, "squashfs: "+name) {
 					t.Errorf("at %d: %q, want %q", place+4, got, name)
 				}
 			}
-			if got := m.at(v.u64(64)); !strings.Contains(got, "10 inodes, among them .") {
+			if got := m.at(v.u64(64)); !strings.Contains(got, "10 inodes that begin in it, among them .") {
 				t.Errorf("inode table: %q", got)
 			}
 			m.damaged(t)

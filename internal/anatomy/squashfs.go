@@ -18,89 +18,80 @@ var squashfsPackers = map[int64]string{1: "zlib", 4: "xz", 5: "lz4", 6: "zstd"}
 // squashfs is what its superblock says.
 type squashfs struct {
 	view
-	block, fragments, inodes                 int64
-	inodeTable, dirTable, fragmentTable, end int64 // end of the directory table
-	packed                                   string
-	metadata                                 map[int64]metadata // by place: some of it
+	block, fragments                    int64
+	inodeTable, dirTable, fragmentTable int64
+	packed                              string
+	metadata                            map[int64]metadata // by place: some of it
 }
 
-// indexed is a table of metadata blocks with an index behind them.
-type indexed struct {
-	name          string
-	index, blocks int64
+// region is a part of the file system.
+type region struct {
+	name       string
+	start, end int64
+	metadata   bool // it is made of metadata blocks
 }
 
 func atSquashfs(v view, off int64) string {
 	s := squashfs{
-		view: v, block: v.u32(12), fragments: v.u32(16), inodes: v.u32(4), inodeTable: v.u64(64), dirTable: v.u64(72),
-		fragmentTable: v.u64(80), packed: squashfsPackers[v.u16(20)], metadata: map[int64]metadata{},
+		view: v, block: v.u32(12), fragments: v.u32(16), inodeTable: v.u64(64), dirTable: v.u64(72), fragmentTable: v.u64(80),
+		packed: squashfsPackers[v.u16(20)], metadata: map[int64]metadata{},
 	}
-	length := v.u64(40)
 	switch {
 	case off < 96:
 		return "squashfs: superblock: " + named(squashfsSuper, off)
 	case s.block < 4096 || s.block > 1<<20:
 		return "squashfs: of a strange shape"
-	case off >= length:
+	case off >= v.u64(40):
 		return "squashfs: padding behind it"
 	case v.u16(24)&0x400 != 0 && off < 98+v.u16(96)&0x7fff:
 		return "squashfs: compression options"
 	case off < s.inodeTable:
 		return "squashfs: " + s.data(off)
 	}
-	s.end = length
-	what := ""
-	for _, t := range []indexed{
-		{"fragment table", s.fragmentTable, (s.fragments*16 + 8191) / 8192},
-		{"export table", v.u64(88), (s.inodes*8 + 8191) / 8192},
-		{"id table", v.u64(48), (v.u16(26)*4 + 8191) / 8192},
-		{"xattr table", v.u64(56), 0},
-	} {
-		if t.index < 96 || t.index >= length {
-			continue
+	for _, r := range s.regions() {
+		switch {
+		case off < r.start || off >= r.end:
+		case r.name == "inode table":
+			return "squashfs: " + s.blockOf(r, off) + s.inodesAt(off)
+		case r.metadata:
+			return "squashfs: " + s.blockOf(r, off)
+		default:
+			return "squashfs: " + r.name
 		}
-		first := t.index
-		if t.name == "xattr table" {
-			t.blocks = (v.u32(t.index+8)*16 + 8191) / 8192
-			first = v.u64(t.index)
-			if at := v.u64(t.index + 16); t.blocks > 0 && off >= first && off < at {
-				what = s.blockOf("xattr values", first, off)
-			} else if off >= at && off < t.index {
-				what = s.blockOf("xattr table", at, off)
-			} else if off >= t.index && off < t.index+16 {
-				what = "head of the xattr table"
-			} else if off >= t.index+16 && off < t.index+16+8*t.blocks {
-				what = "index of the xattr table"
-			}
-		} else {
-			if t.blocks > 0 {
-				first = v.u64(t.index)
-			}
-			if off >= first && off < t.index {
-				what = s.blockOf(t.name, first, off)
-			} else if off >= t.index && off < t.index+8*t.blocks {
-				what = "index of the " + t.name
-			}
-		}
-		if first > s.dirTable {
-			s.end = min(s.end, first)
-		}
-		if what != "" {
-			return "squashfs: " + what
-		}
-	}
-	switch {
-	case off < s.dirTable:
-		return "squashfs: " + s.blockOf("inode table", s.inodeTable, off) + s.inodesAt(off)
-	case off < s.end:
-		return "squashfs: " + s.blockOf("directory table", s.dirTable, off)
 	}
 	return "squashfs: of no table"
 }
 
-// blockOf says in which metadata block of a table an offset is.
-func (s squashfs) blockOf(name string, start, off int64) string {
-	for n := 0; start <= off && !s.spent(); n++ {
+// regions returns what there is behind the data.
+func (s squashfs) regions() []region {
+	end := s.u64(40)
+	all := []region{{"inode table", s.inodeTable, s.dirTable, true}, {"directory table", s.dirTable, end, true}}
+	for _, t := range []struct {
+		name         string
+		index, bytes int64
+	}{
+		{"fragment table", s.fragmentTable, s.fragments * 16}, {"export table", s.u64(88), s.u32(4) * 8}, {"id table", s.u64(48), s.u16(26) * 4},
+	} {
+		if n := (t.bytes + 8191) / 8192; n > 0 && t.index > 0 && t.index < end {
+			all = append(all, region{t.name, s.u64(t.index), t.index, true}, region{"index of the " + t.name, t.index, t.index + 8*n, false})
+		}
+	}
+	if at := s.u64(56); at > 0 && at < end {
+		ids, n := s.u64(at+16), (s.u32(at+8)*16+8191)/8192
+		all = append(all, region{"xattr values", s.u64(at), ids, true}, region{"xattr table", ids, at, true},
+			region{"head of the xattr table", at, at + 16, false}, region{"index of the xattr table", at + 16, at + 16 + 8*n, false})
+	}
+	for _, r := range all[2:] {
+		if r.start >= s.dirTable {
+			all[1].end = min(all[1].end, r.start)
+		}
+	}
+	return all
+}
+
+// blockOf says in which of its metadata blocks an offset of a region is.
+func (s squashfs) blockOf(r region, off int64) string {
+	for n, start := 0, r.start; start <= off && !s.spent(); n++ {
 		h := s.u16(start)
 		next := start + 2 + h&0x7fff
 		if off < next {
@@ -108,19 +99,18 @@ func (s squashfs) blockOf(name string, start, off int64) string {
 			if h&0x8000 != 0 {
 				kind = "stored"
 			}
-			return fmt.Sprintf("%s: metadata block %d (%s, at %d)", name, n, kind, start)
+			return fmt.Sprintf("%s: metadata block %d (%s, at %d)", r.name, n, kind, start)
 		}
 		start = next
 	}
-	return name
+	return r.name
 }
 
 // data says whose a block of data is, or what fragment.
 func (s squashfs) data(off int64) string {
 	fragment := int64(-1)
-	index := s.fragmentTable
 	for i := int64(0); i < s.fragments && !s.spent(); i++ {
-		b := s.read(s.u64(index+i/512*8), i%512*16, 16)
+		b := s.read(s.u64(s.fragmentTable+i/512*8), i%512*16, 16)
 		if len(b) < 16 {
 			break
 		}
@@ -145,8 +135,10 @@ func (s squashfs) data(off int64) string {
 		return what == ""
 	})
 	switch {
-	case ends > 0:
-		return fmt.Sprintf("fragment %d, the ends of %d files, first %s", fragment, ends, show(first))
+	case ends == 1:
+		return fmt.Sprintf("fragment %d, the end of %s", fragment, show(first))
+	case ends > 1:
+		return fmt.Sprintf("fragment %d, the ends of %d files, among them %s", fragment, ends, show(first))
 	case fragment >= 0:
 		return fmt.Sprintf("fragment %d", fragment)
 	case what == "":
@@ -170,5 +162,5 @@ func (s squashfs) inodesAt(off int64) string {
 	if count == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", %d inodes, among them %s", count, show(first))
+	return fmt.Sprintf(": %d inodes that begin in it, among them %s", count, show(first))
 }

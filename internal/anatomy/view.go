@@ -3,6 +3,7 @@ package anatomy
 import (
 	"encoding/binary"
 	"io"
+	"math/bits"
 )
 
 const (
@@ -12,7 +13,7 @@ const (
 	// maxWork bounds all reads of one answer together: a read of what is in
 	// memory counts 1 and a little for each byte, and one of a page that is not counts
 	// pageWork.
-	maxWork  = 64 << 20
+	maxWork  = 48 << 20
 	pageWork = 16
 
 	// maxFiles is how many files, or directories, are remembered at once.
@@ -90,13 +91,18 @@ func (v view) within(r io.ReaderAt, size int64) view {
 	return view{src: &source{r: r, work: v.src.work}, size: max(size, 0), depth: v.depth}
 }
 
-// bytes reads n bytes, at most maxRead.
-func (v view) bytes(off, n int64) []byte {
-	b := make([]byte, min(max(n, 0), maxRead))
+// fill reads what is at an offset.
+func (v view) fill(b []byte, off int64) {
 	*v.src.work -= int64(len(b)) / 64
 	if !v.spent() && off >= 0 && off < v.size {
 		v.src.read(b[:min(int64(len(b)), v.size-off)], v.base+off)
 	}
+}
+
+// bytes reads n bytes, at most maxRead.
+func (v view) bytes(off, n int64) []byte {
+	b := make([]byte, min(max(n, 0), maxRead))
+	v.fill(b, off)
 	return b
 }
 
@@ -105,15 +111,21 @@ func (v view) has(off int64, magic string) bool {
 	return string(v.bytes(off, int64(len(magic)))) == magic
 }
 
-// Numbers at an offset, which are little-endian unless called big.
+// number reads a little-endian number of so many bytes.
+func (v view) number(off int64, bytes int) int64 {
+	var b [8]byte
+	v.fill(b[:bytes], off)
+	return int64(binary.LittleEndian.Uint64(b[:]))
+}
 
-func (v view) u8(off int64) int64  { return int64(v.bytes(off, 1)[0]) }
-func (v view) u16(off int64) int64 { return int64(le16(v.bytes(off, 2))) }
-func (v view) u32(off int64) int64 { return int64(le32(v.bytes(off, 4))) }
-func (v view) u64(off int64) int64 { return int64(le64(v.bytes(off, 8))) }
+func (v view) u8(off int64) int64  { return v.number(off, 1) }
+func (v view) u16(off int64) int64 { return v.number(off, 2) }
+func (v view) u32(off int64) int64 { return v.number(off, 4) }
+func (v view) u64(off int64) int64 { return v.number(off, 8) }
 
-func (v view) big32(off int64) int64 { return int64(binary.BigEndian.Uint32(v.bytes(off, 4))) }
-func (v view) big64(off int64) int64 { return int64(binary.BigEndian.Uint64(v.bytes(off, 8))) }
+// big32 and big64 read big-endian numbers.
+func (v view) big32(off int64) int64 { return int64(bits.ReverseBytes32(uint32(v.u32(off)))) }
+func (v view) big64(off int64) int64 { return int64(bits.ReverseBytes64(uint64(v.u64(off)))) }
 
 func le16(b []byte) uint16 { return binary.LittleEndian.Uint16(b) }
 func le32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
