@@ -52,6 +52,14 @@ type Index struct {
 	tried   map[string][]string // what aliased has found
 }
 
+// Module is one that can be loaded.
+type Module struct {
+	Name string // as the kernel writes it, without '-'
+	File string // relative to the directory of the lists
+	// Needs are the names of modules without which it cannot be loaded.
+	Needs []string
+}
+
 // module is what is known of one. One that is built in has no file.
 type module struct {
 	name      string
@@ -199,12 +207,11 @@ func (x *Index) Has(name string) bool {
 	return err == nil && len(found) > 0
 }
 
-// Resolve returns the files of the modules that the names name, and of all that
-// those need, each once and in an order in which they can be loaded, relative
-// to the directory of the lists. What is built in has no file. A name that
-// names nothing is an [UnknownError]; that a module would like one which is not
-// there is none.
-func (x *Index) Resolve(names ...string) ([]string, error) {
+// Resolve returns the modules that the names name, and all that those need, each
+// once and in an order in which they can be loaded. What is built in is left
+// out. A name that names nothing is an [UnknownError]; that a module would like
+// one which is not there is none.
+func (x *Index) Resolve(names ...string) ([]Module, error) {
 	r := resolver{x: x, seen: map[*module]bool{}}
 	for _, name := range names {
 		found, err := x.find(normal(name))
@@ -220,7 +227,7 @@ func (x *Index) Resolve(names ...string) ([]string, error) {
 			}
 		}
 	}
-	return r.files, nil
+	return r.modules, nil
 }
 
 // find returns what has a name: the module in a file, or else all that have it for
@@ -264,11 +271,11 @@ func (x *Index) aliased(alias string) ([]string, error) {
 	return names, nil
 }
 
-// resolver collects the files of one call of Resolve.
+// resolver collects the modules of one call of Resolve.
 type resolver struct {
-	x     *Index
-	seen  map[*module]bool
-	files []string
+	x       *Index
+	seen    map[*module]bool
+	modules []Module
 }
 
 func (r *resolver) add(m *module) error {
@@ -290,7 +297,7 @@ func (r *resolver) add(m *module) error {
 		return err
 	}
 	if m.file != "" {
-		r.files = append(r.files, m.file)
+		r.modules = append(r.modules, Module{m.name, m.file, m.deps})
 	}
 	return r.soft(m.post)
 }

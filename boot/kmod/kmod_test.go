@@ -78,7 +78,8 @@ func TestResolve(t *testing.T) {
 		{"pci:x", `error: the kernel has no module "pci:x"`},
 		{"../../etc/passwd", `error: the kernel has no module "../../etc/passwd"`},
 	} {
-		files, err := x.Resolve(strings.Fields(c.names)...)
+		modules, err := x.Resolve(strings.Fields(c.names)...)
+		files := paths(modules)
 		got := strings.ReplaceAll(strings.Join(files, " "), "kernel/", "")
 		if err != nil {
 			got = "error: " + err.Error()
@@ -91,6 +92,13 @@ func TestResolve(t *testing.T) {
 			t.Errorf("%s: Has does not say the same as Resolve: %v", c.names, err)
 		}
 	}
+}
+
+func paths(modules []Module) (files []string) {
+	for _, m := range modules {
+		files = append(files, m.File)
+	}
+	return files
 }
 
 func TestBadLists(t *testing.T) {
@@ -195,7 +203,8 @@ func TestModprobe(t *testing.T) {
 				want = append(want, file)
 			}
 		}
-		got, err := x.Resolve(name)
+		modules, err := x.Resolve(name)
+		got := paths(modules)
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: %v, %v; modprobe loads %v", name, got, err, want)
 		}
@@ -249,7 +258,8 @@ func FuzzNew(f *testing.F) {
 			return
 		}
 		for name := range x.modules {
-			files, _ := x.Resolve(name)
+			modules, _ := x.Resolve(name)
+			files := paths(modules)
 			sorted := slices.Sorted(slices.Values(files))
 			if len(slices.Compact(sorted)) != len(files) {
 				t.Errorf("%q: a file twice: %q", name, files)
