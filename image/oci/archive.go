@@ -2,7 +2,6 @@ package oci
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 	"time"
 
@@ -26,13 +25,13 @@ func (l *Layout) Archive(w io.Writer, modified time.Time) error {
 	if err != nil {
 		return err
 	}
-	images, err := l.images(list, "index.json", 0)
+	held, err := l.held()
 	if err != nil {
 		return err
 	}
-	var top index
-	if err := json.Unmarshal(list, &top); err != nil {
-		return fmt.Errorf("%s/index.json: %w", l.root.Name(), err)
+	docker, err := l.docker(list)
+	if err != nil {
+		return err
 	}
 	var tree rootfs.Tree
 	put := func(name string, content []byte) {
@@ -40,34 +39,10 @@ func (l *Layout) Archive(w io.Writer, modified time.Time) error {
 	}
 	put("index.json", list)
 	put("oci-layout", []byte(marker))
-	var docker []dockerImage
-	held := top.Manifests // and below, what they lead to
-	for _, d := range images {
-		m, err := l.manifest(d)
-		if err != nil {
-			return err
-		}
-		held = append(append(held, d, m.Config), m.Layers...)
-		image := dockerImage{Config: blobPath(m.Config.Digest), Layers: []string{}}
-		for _, layer := range m.Layers {
-			image.Layers = append(image.Layers, blobPath(layer.Digest))
-		}
-		if name := top.Manifests[0].Annotations[containerdName]; name != "" {
-			image.RepoTags = []string{name}
-		}
-		docker = append(docker, image)
-	}
-	if len(docker) == 1 {
-		b, err := marshal(docker)
-		if err != nil {
-			return err
-		}
-		put("manifest.json", b)
+	if docker != nil {
+		put("manifest.json", docker)
 	}
 	for _, d := range held {
-		if err := l.valid(d); err != nil {
-			return err
-		}
 		name := blobPath(d.Digest)
 		e := rootfs.Entry{Path: name, Mode: 0o644, ModTime: modified, Size: d.Size}
 		tree.PutFile(e, func() (io.ReadCloser, error) { return l.root.Open(name) })
@@ -80,4 +55,27 @@ func (l *Layout) Archive(w io.Writer, modified time.Time) error {
 		return err
 	}
 	return tar.Close()
+}
+
+// docker returns the manifest.json of a layout of one image, nil for others.
+func (l *Layout) docker(list []byte) ([]byte, error) {
+	var top index
+	if err := json.Unmarshal(list, &top); err != nil {
+		return nil, err
+	}
+	if len(top.Manifests) != 1 || top.Manifests[0].MediaType != typeManifest {
+		return nil, nil
+	}
+	m, err := l.manifest(top.Manifests[0])
+	if err != nil {
+		return nil, err
+	}
+	image := dockerImage{Config: blobPath(m.Config.Digest), Layers: []string{}}
+	for _, layer := range m.Layers {
+		image.Layers = append(image.Layers, blobPath(layer.Digest))
+	}
+	if name := top.Manifests[0].Annotations[containerdName]; name != "" {
+		image.RepoTags = []string{name}
+	}
+	return marshal([]dockerImage{image})
 }

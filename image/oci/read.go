@@ -168,3 +168,48 @@ func (l *Layout) unmarshal(d Descriptor, v any) error {
 	}
 	return nil
 }
+
+// Size returns the bytes of all that the index leads to, each blob once.
+func (l *Layout) Size() (size int64, err error) {
+	held, err := l.held()
+	for _, d := range held {
+		size += d.Size
+	}
+	return size, err
+}
+
+// held returns all that the index leads to, each blob once. It verifies manifests and
+// configurations.
+func (l *Layout) held() (out []Descriptor, err error) {
+	var top index
+	b, err := l.read("index.json", maxJSON)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(b, &top); err != nil {
+		return nil, fmt.Errorf("%s/index.json: %w", l.root.Name(), err)
+	}
+	images, err := l.images(b, "index.json", 0)
+	if err != nil {
+		return nil, err
+	}
+	all := top.Manifests
+	for _, d := range images {
+		m, err := l.manifest(d)
+		if err != nil {
+			return nil, err
+		}
+		all = append(append(all, d, m.Config), m.Layers...)
+	}
+	seen := map[string]bool{}
+	for _, d := range all {
+		if err := l.valid(d); err != nil {
+			return nil, err
+		}
+		if !seen[d.Digest] {
+			seen[d.Digest] = true
+			out = append(out, d)
+		}
+	}
+	return out, nil
+}
