@@ -94,7 +94,7 @@ func (w *Writer) link(e *rootfs.Entry, n node) error {
 		w.addDir(&dir{path: e.Path, node: number}, n)
 		return nil
 	}
-	parent, name, err := w.parentOf(e.Path)
+	parent, name, err := w.newName(e.Path)
 	if err != nil {
 		return err
 	}
@@ -134,6 +134,14 @@ func (w *Writer) parentOf(path string) (*dir, string, error) {
 	return w.last, name, nil
 }
 
+// newName returns the directory that a new path lies in, and its last element.
+func (w *Writer) newName(path string) (*dir, string, error) {
+	if slices.Contains(w.images, path) {
+		return nil, "", &rootfs.EntryError{Path: path, Reason: "comes twice, once as an image"}
+	}
+	return w.parentOf(path)
+}
+
 func (w *Writer) addSame(path, earlier string) error {
 	if w.open != nil {
 		return errOpen
@@ -149,7 +157,7 @@ func (w *Writer) addSame(path, earlier string) error {
 	if reason := refusesName(path); reason != "" {
 		return &rootfs.EntryError{Path: path, Reason: reason}
 	}
-	parent, name, err := w.parentOf(path)
+	parent, name, err := w.newName(path)
 	if err != nil {
 		return err
 	}

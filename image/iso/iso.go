@@ -25,7 +25,7 @@
 // without them. Linux looks names up from the first to the last of a directory: one
 // with tens of thousands of entries is slow.
 //
-// Memory grows with the number of entries, not with their data: about 100 bytes and
+// Memory grows with the number of entries, not with their data: about 80 bytes and
 // the name for an entry, 350 bytes more and the path for a directory. The listing of
 // one directory at a time is held, too.
 //
@@ -131,6 +131,8 @@ type Writer struct {
 	uefi  *extent // of the image for UEFI
 	parts []disk.Partition
 	open  *Section // of the image that has no end yet
+	// images are the paths of images, which no rootfs.Check knows.
+	images []string
 }
 
 // An extent is where contents lie.

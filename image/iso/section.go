@@ -45,13 +45,8 @@ func (w *Writer) addImage(m *Image) (*Section, error) {
 	}
 	s := &Section{iso: w, image: *m, limit: maxSectors * sectorSize}
 	if m.Entry.Path != "" {
-		s.image.Entry.Size = 0
-		var err error
-		if s.node, err = newNode(&s.image.Entry); err != nil {
+		if err := s.name(); err != nil {
 			return nil, err
-		}
-		if s.node.kind() != modeFile {
-			return nil, &rootfs.EntryError{Path: m.Entry.Path, Reason: "is an image, and no regular file"}
 		}
 	}
 	s.start = w.out.pos()
@@ -65,6 +60,28 @@ func (w *Writer) addImage(m *Image) (*Section, error) {
 	w.out.flush()
 	w.open = s
 	return s, w.out.err
+}
+
+// name holds the image's entry against the laws of package rootfs, as no
+// [rootfs.Check] sees it, and makes its node.
+func (s *Section) name() (err error) {
+	w, e := s.iso, &s.image.Entry
+	e.Size = 0
+	if err := e.Validate(); err != nil {
+		return err
+	}
+	if e.Kind() != 0 {
+		return &rootfs.EntryError{Path: e.Path, Reason: "is an image, and no regular file"}
+	}
+	parent, name, err := w.parentOf(e.Path)
+	if err != nil {
+		return err
+	}
+	if _, ok := parent.lookup(name); ok {
+		return &rootfs.EntryError{Path: e.Path, Reason: "comes twice"}
+	}
+	s.node, err = newNode(e)
+	return err
 }
 
 // up rounds n up to a multiple of a power of two.
@@ -123,7 +140,9 @@ func (s *Section) end(size int64) error {
 		return nil
 	}
 	s.node.sector, s.node.size = at.sector, size
-	return w.link(&s.image.Entry, s.node)
+	err := w.link(&s.image.Entry, s.node)
+	w.images = append(w.images, s.image.Entry.Path)
+	return err
 }
 
 const diskSector = 512
