@@ -222,6 +222,27 @@ func add(t *testing.T, w rootfs.Sink, entries ...rootfs.Entry) {
 
 var rootEntry = rootfs.Entry{Path: ".", Mode: fs.ModeDir | 0o755, ModTime: time.Unix(1, 0)}
 
+// TestGiven checks that a file which is given away keeps its setuid bit: chown took
+// it where nothing else of the mode was to be set.
+func TestGiven(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: only root can give files away")
+	}
+	tree := t.TempDir()
+	w := newWriter(t, tree, dir.KeepOwners)
+	add(t, w, rootEntry)
+	for _, kind := range []fs.FileMode{0, fs.ModeNamedPipe} {
+		e := rootfs.Entry{Path: "given" + kind.String(), Mode: kind | fs.ModeSetuid | 0o755, UID: 7}
+		add(t, w, e)
+		if info, err := os.Lstat(filepath.Join(tree, e.Path)); err != nil || info.Mode() != e.Mode {
+			t.Errorf("%v, %v instead of %v", err, info.Mode(), e.Mode)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestExisting checks that nothing there is written over or through.
 func TestExisting(t *testing.T) {
 	for _, kind := range []fs.FileMode{0, fs.ModeDir, fs.ModeSymlink, fs.ModeNamedPipe} {

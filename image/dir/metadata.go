@@ -35,18 +35,18 @@ func (w *Writer) finishFile(fd int, e *rootfs.Entry, at place) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return fail("stat", e.Path, err)
 	}
-	if w.gives(e, &st) {
+	given := w.gives(e, &st)
+	if given {
 		if err := unix.Fchown(fd, int(e.UID), int(e.GID)); err != nil {
 			return fail(chownTo(e), e.Path, err)
 		}
-		st.Mode |= unix.S_ISUID // unknown by now: set the mode in any case
 	}
 	for _, x := range e.Xattrs {
 		if err := unix.Fsetxattr(fd, x.Name, x.Value, 0); err != nil {
 			return failXattr(x.Name, e.Path, err)
 		}
 	}
-	if mode := permissions(e); mode != st.Mode&^unix.S_IFMT {
+	if mode := permissions(e); given || mode != st.Mode&^unix.S_IFMT {
 		if err := unix.Fchmod(fd, mode); err != nil {
 			return fail("chmod", e.Path, err)
 		}
@@ -60,16 +60,16 @@ func (w *Writer) finish(e *rootfs.Entry, at place) error {
 	if err := unix.Fstatat(at.dir, at.name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return fail("stat", e.Path, err)
 	}
-	if w.gives(e, &st) {
+	given := w.gives(e, &st)
+	if given {
 		if err := unix.Fchownat(at.dir, at.name, int(e.UID), int(e.GID), unix.AT_SYMLINK_NOFOLLOW); err != nil {
 			return fail(chownTo(e), e.Path, err)
 		}
-		st.Mode |= unix.S_ISUID
 	}
 	if err := setXattrs(e, at); err != nil {
 		return err
 	}
-	if mode := permissions(e); mode != st.Mode&^unix.S_IFMT && e.Kind() != fs.ModeSymlink {
+	if mode := permissions(e); (given || mode != st.Mode&^unix.S_IFMT) && e.Kind() != fs.ModeSymlink {
 		// To open it might have effects. Nobody else can have put a link
 		// in its place: the directory is still this user's alone.
 		if err := unix.Fchmodat(at.dir, at.name, mode, 0); err != nil {
