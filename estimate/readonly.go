@@ -41,20 +41,25 @@ func (s share) most(c *Content) int64 {
 	return padded(add(s.frame, mul(n, s.entry), bytes, ceilDiv(bytes, s.content)), leastFile)
 }
 
-// guess says what the NARs become if they become so many hundredths of a system. Of
-// what the caches say of a NAR, it follows in the same measure as for zstd.
-func guess(c *Content, ratio int64) int64 {
-	z := codec{ratio: ratio, factors: map[string]int64{}}
+// A ratio is what contents are likely to become: in hundredths of a NAR of which
+// nothing else is known, and in hundredths of a 31st of what zstd is guessed to make of
+// it from what its cache says.
+type ratio struct{ alone, scale int64 }
+
+// guess says what the NARs become. Without compression the caches say nothing of it.
+func (r ratio) guess(c *Content) int64 {
+	z := codec{ratio: r.alone, factors: map[string]int64{}}
 	zstd := codecs["zstd"]
 	for name, factor := range zstd.factors {
-		z.factors[name] = factor * ratio / zstd.ratio
+		z.factors[name] = factor * r.scale / zstd.ratio
 	}
 	return z.likely(c)
 }
 
-// The guesses for squashfs, of the same system as those of likely.go: what the NARs
-// become, by compression, in hundredths.
-var squashfsRatios = map[squashfs.Compression]int64{squashfs.Zstd: 35, squashfs.Gzip: 38, squashfs.LZ4: 47, squashfs.XZ: 31, squashfs.None: 100}
+// The guesses for squashfs, of the same system as those of likely.go.
+var squashfsRatios = map[squashfs.Compression]ratio{
+	squashfs.Zstd: {34, 36}, squashfs.Gzip: {35, 38}, squashfs.LZ4: {42, 48}, squashfs.XZ: {31, 33}, squashfs.None: {96, 0},
+}
 
 // Squashfs estimates a squashfs file system of these options.
 //
@@ -66,12 +71,12 @@ var squashfsRatios = map[squashfs.Compression]int64{squashfs.Zstd: 35, squashfs.
 func Squashfs(c *Content, o squashfs.Options) Size {
 	block := int64(cmp.Or(o.BlockSize, squashfs.DefaultBlockSize))
 	most := share{entry: 128, content: min(block/4, 512), frame: 8192}.most(c)
-	likely := guess(c, squashfsRatios[o.Compression])
+	likely := squashfsRatios[o.Compression].guess(c)
 	return Size{leastFile, padded(likely, leastFile), most}.ordered()
 }
 
 // The guesses for erofs, likewise.
-var erofsRatios = map[erofs.Compression]int64{erofs.None: 101, erofs.LZ4: 54, erofs.LZ4HC: 50}
+var erofsRatios = map[erofs.Compression]ratio{erofs.None: {96, 0}, erofs.LZ4: {52, 61}, erofs.LZ4HC: {47, 53}}
 
 // Erofs estimates an erofs file system of these options.
 //
@@ -83,6 +88,6 @@ var erofsRatios = map[erofs.Compression]int64{erofs.None: 101, erofs.LZ4: 54, er
 // stored as it is. Extended attributes are few.
 func Erofs(c *Content, o erofs.Options) Size {
 	most := share{entry: 2*4096 + 64 + 32, content: 12, frame: 3 * 4096}.most(c)
-	likely := guess(c, erofsRatios[o.Compression])
+	likely := erofsRatios[o.Compression].guess(c)
 	return Size{leastFile, padded(likely, leastFile), most}.ordered()
 }

@@ -93,7 +93,7 @@ func openDisk(w io.WriterAt, o *spec.Output, p *Params) (*diskWriter, error) {
 	}
 	var err error
 	d.disk, err = disk.NewWriter(w, opt)
-	return d, at(p.Place, err)
+	return d, at(p.whole(o), err)
 }
 
 // leave ends the writers of the root file systems, whatever they have written.
@@ -101,14 +101,6 @@ func (d *diskWriter) leave() {
 	for _, r := range d.open {
 		r.fs.Close()
 	}
-}
-
-// place is what an item of a list of a disk is called in errors.
-func place(p *Params, list string, o spec.Origin) string {
-	if p.Place == "" {
-		return ""
-	}
-	return fmt.Sprintf("%s.%s[%d]", p.Place, list, o.Index)
 }
 
 // guid returns the one that is given, or one derived from the plan.
@@ -132,7 +124,7 @@ func (d *diskWriter) raw(i int) error {
 	}
 	n, err := io.Copy(io.NewOffsetWriter(s, 0), io.LimitReader(content, size))
 	if err == nil && n < size {
-		err = at(place(d.params, "raw", d.of.Raw[i].Origin), fmt.Errorf("it has %d bytes instead of %d", n, size))
+		err = at(d.params.place(d.out, "raw", d.of.Raw[i].Origin), fmt.Errorf("it has %d bytes instead of %d", n, size))
 	}
 	return err
 }
@@ -141,7 +133,7 @@ func (d *diskWriter) raw(i int) error {
 func (d *diskWriter) addRaw(i int, size int64) (*disk.Section, error) {
 	of := d.of.Raw[i]
 	s, err := d.disk.AddRaw(disk.Raw{Name: path.Base(of.Source + of.Store), Offset: int64(of.Offset), Size: size})
-	return s, at(place(d.params, "raw", of.Origin), err)
+	return s, at(d.params.place(d.out, "raw", of.Origin), err)
 }
 
 // partitions begins partitions, up to the root file system whose end tells where the
@@ -182,13 +174,13 @@ func (d *diskWriter) add(i int) (_ *disk.Section, name string, err error) {
 		p.Size = of.Size.Bytes
 	}
 	section, err := d.disk.Add(p)
-	return section, name, at(place(d.params, "partitions", of.Origin), err)
+	return section, name, at(d.params.place(d.out, "partitions", of.Origin), err)
 }
 
 // partition begins a partition, and reports whether it has its end.
 func (d *diskWriter) partition(i int) (ends bool, err error) {
 	of := &d.of.Partitions[i]
-	where := place(d.params, "partitions", of.Origin)
+	where := d.params.place(d.out, "partitions", of.Origin)
 	section, name, err := d.add(i)
 	if err != nil {
 		return false, err
@@ -260,7 +252,7 @@ func (d *diskWriter) close() (size int64, err error) {
 		return 0, err
 	}
 	if err := d.disk.Close(); err != nil {
-		return 0, at(d.params.Place, err)
+		return 0, at(d.params.whole(d.out), err)
 	}
 	return d.disk.Size(), nil
 }

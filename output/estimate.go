@@ -22,7 +22,7 @@ type Files struct {
 }
 
 // Estimate says how large an output will be, and for a disk what is likely to be
-// where. What cannot be is an error. Of Params it uses ID, Time and Place.
+// where. What cannot be is an error. Of Params it uses ID, Time and Spec.
 func Estimate(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (estimate.Size, *disk.Map, error) {
 	switch {
 	case o.Tar != nil:
@@ -74,7 +74,7 @@ func estimateDisk(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (s e
 			s = estimateVolume(x.Files[i].content(), v, p)
 		}
 		if err != nil {
-			return s, nil, at(place(p, "partitions", of.Origin), err)
+			return s, nil, at(p.place(o, "partitions", of.Origin), err)
 		}
 		put(&parts, s)
 		used.Likely += s.Likely

@@ -23,9 +23,8 @@ import (
 
 // Params say what an output of a spec does not.
 type Params struct {
-	// Place is what the output is called in errors, such as outputs.vm. It may be
-	// empty.
-	Place string
+	// Spec says where in it errors are. It may be nil: then they do not say.
+	Spec *spec.Spec
 
 	ID   func(name string) [16]byte // derives identifiers
 	Time time.Time                  // when what says so was made
@@ -37,6 +36,22 @@ type Params struct {
 	// Temp makes an empty file for what cannot be written at once. The caller
 	// removes it.
 	Temp func() (File, error)
+}
+
+// whole is what an output is called in errors.
+func (p *Params) whole(o *spec.Output) string {
+	if p.Spec == nil {
+		return ""
+	}
+	return "outputs." + o.Name
+}
+
+// place is what an item of a list of an output is called in errors.
+func (p *Params) place(o *spec.Output, list string, origin spec.Origin) string {
+	if p.Spec == nil {
+		return ""
+	}
+	return p.Spec.Place("outputs."+o.Name+"."+list, origin)
 }
 
 // A Source has content for disks.
@@ -100,7 +115,7 @@ func New(f File, o *spec.Output, p *Params) (*Writer, error) {
 	case o.Disk != nil:
 		return newDisk(f, o, p)
 	}
-	fs, err := newFileSystem(f, p, alone(o), p.Place)
+	fs, err := newFileSystem(f, p, alone(o), p.whole(o))
 	if err != nil {
 		return nil, err
 	}

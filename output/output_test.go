@@ -25,11 +25,16 @@ import (
 // parse returns the outputs of a spec.
 func parse(t testing.TB, outputs string) []spec.Output {
 	t.Helper()
+	return parseSpec(t, outputs).Outputs
+}
+
+func parseSpec(t testing.TB, outputs string) *spec.Spec {
+	t.Helper()
 	s, err := spec.Parse("spec.yaml", []byte("version: 1\noutputs:\n"+outputs))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s.Outputs
+	return s
 }
 
 // source has content that tells what it is for.
@@ -60,7 +65,7 @@ func params(t testing.TB, dir string, jobs int) *output.Params {
 			copy(id[:], sum[:])
 			return id
 		},
-		Place: "outputs.a", Time: time.Unix(1, 0), Jobs: jobs, Source: source{},
+		Time: time.Unix(1, 0), Jobs: jobs, Source: source{},
 		Temp: func() (output.File, error) {
 			f, err := os.CreateTemp(dir, "temp")
 			if err == nil {
@@ -306,21 +311,23 @@ func TestPartitions(t *testing.T) {
 // What does not fit is one error that says where.
 func TestErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"{ type: disk, partitions: [{ fs: ext4, size: 1M }] }":                             "outputs.a.partitions[0]: the file system needs 1052672 bytes, 1048576 are given",
-		"{ type: disk, partitions: [{ fs: squashfs, size: 1M }] }":                         `outputs.a.partitions[0]: partition "nixos": not enough space: `,
+		"{ type: disk, partitions: [{ fs: ext4, size: 1M }] }":                             "spec.yaml:3: outputs.a.partitions[0]: the file system needs 1052672 bytes, 1048576 are given",
+		"{ type: disk, partitions: [{ fs: squashfs, size: 1M }] }":                         `spec.yaml:3: outputs.a.partitions[0]: partition "nixos": not enough space: `,
 		"{ type: disk, size: 4M }":                                                         "outputs.a.partitions[0]: the file system needs 2105344 bytes, 2097152 are given",
-		"{ type: disk, raw: [{ offset: 512B, source: a }] }":                               `outputs.a.raw[0]: raw "a" (bytes 512 to 812) overlaps the partition table`,
-		"{ type: disk, raw: [{ offset: 64K, source: a }, { offset: 65664B, source: a }] }": `outputs.a.raw[1]: raw "a" (bytes 65664 to 65967) overlaps raw "a" (65536 to 65836)`,
-		"{ type: disk, partitions: [{ fs: ext4 }, { fs: vfat, size: 1M, files: [{ path: /a, content: a }, { path: /A, content: a }] }] }": `outputs.a.partitions[1]: "a": FAT cannot tell its name from that of "A"`,
+		"{ type: disk, raw: [{ offset: 512B, source: a }] }":                               `spec.yaml:3: outputs.a.raw[0]: raw "a" (bytes 512 to 812) overlaps the partition table`,
+		"{ type: disk, raw: [{ offset: 64K, source: a }, { offset: 65664B, source: a }] }": `spec.yaml:3: outputs.a.raw[1]: raw "a" (bytes 65664 to 65967) overlaps raw "a" (65536 to 65836)`,
+		"{ type: disk, partitions: [{ fs: ext4 }, { fs: vfat, size: 1M, files: [{ path: /a, content: a }, { path: /A, content: a }] }] }": `spec.yaml:3: outputs.a.partitions[1]: "a": FAT cannot tell its name from that of "A"`,
 	} {
-		outs := parse(t, "  a: "+text+"\n")
+		s := parseSpec(t, "  a: "+text+"\n")
 		dir := t.TempDir()
 		f, err := os.Create(filepath.Join(dir, "image"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		w, err := output.New(f, &outs[0], params(t, dir, 1))
+		p := params(t, dir, 1)
+		p.Spec = s
+		w, err := output.New(f, &s.Outputs[0], p)
 		if err == nil {
 			err = fill(rootfs.Tee(w.Sinks()...))
 			if err == nil {

@@ -324,11 +324,11 @@ func (o *destination) suits() error {
 	return nil
 }
 
-// place is what an output is called in errors: what the spec calls it, or nothing if
-// it is of the command line.
-func (t *target) place(o *spec.Output) string {
+// places returns the spec if errors shall say where in it they are: that of store
+// paths nobody has seen.
+func (t *target) places() *spec.Spec {
 	if t.paths() {
-		return ""
+		return nil
 	}
-	return "outputs." + o.Name
+	return t.spec
 }

@@ -47,7 +47,7 @@ func (w *work) create(o *destination, source output.Source, stdout io.Writer) (*
 			temp.Abort()
 		}
 	}
-	params := &output.Params{Place: w.target.place(&o.of), ID: w.plan.ID, Time: w.plan.Time, Jobs: w.jobs, Source: source, Temp: func() (_ output.File, err error) {
+	params := &output.Params{Spec: w.target.places(), ID: w.plan.ID, Time: w.plan.Time, Jobs: w.jobs, Source: source, Temp: func() (_ output.File, err error) {
 		temp, err = atomicfile.Create(o.path+".disk", 0o600)
 		return temp, err
 	}}

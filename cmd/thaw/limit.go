@@ -83,7 +83,7 @@ func (w *work) estimate(c *estimate.Content, o *spec.Output) (estimate.Size, *di
 	if err != nil {
 		return estimate.Size{}, nil, err
 	}
-	p := &output.Params{Place: w.target.place(o), ID: w.plan.ID, Time: w.plan.Time}
+	p := &output.Params{Spec: w.target.places(), ID: w.plan.ID, Time: w.plan.Time}
 	return output.Estimate(c, o, p, x)
 }
 

@@ -114,11 +114,12 @@ forbidden.`,
 // but those that are forms of a raw disk.
 func (t *target) describeOutputs() error {
 	s := t.spec
-	if len(s.Outputs) == 0 {
-		for _, f := range formats {
-			if f.typ != "disk" || f.name == "disk" {
-				s.Outputs = append(s.Outputs, f.output(f.name))
-			}
+	if len(s.Outputs) > 0 {
+		return nil
+	}
+	for _, f := range formats {
+		if f.typ != "disk" || f.name == "disk" {
+			s.Outputs = append(s.Outputs, f.output(f.name))
 		}
 	}
 	return t.complete()
