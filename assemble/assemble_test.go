@@ -171,7 +171,7 @@ func TestBuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got recorder
-	root, err := Build(t.Context(), c.open(t), p, &got)
+	_, err = Build(t.Context(), c.open(t), p, &got)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,17 +192,72 @@ func TestBuild(t *testing.T) {
 	if list := got.list(); !slices.Equal(list, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(list, "\n"), strings.Join(want, "\n"))
 	}
-	kernel, err := root.Kernel()
+	files := NewFiles(c.open(t), p)
+	kernel, err := files.Kernel(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	if err := kernel.Copy(t.Context(), &b); err != nil || b.String() != "doc" || kernel.String() != lib.String()+"/share/doc" {
+	if err := files.Copy(t.Context(), kernel, &b); err != nil || b.String() != "doc" || kernel.String() != lib.String()+"/share/doc" {
 		t.Errorf("the kernel is %s, %q, %v", kernel, b.String(), err)
 	}
 	var none *NoBootFileError
-	if _, err := root.Initrd(); !errors.As(err, &none) {
+	if _, err := files.Initrd(t.Context()); !errors.As(err, &none) {
 		t.Errorf("an initrd that is not there: %v", err)
+	}
+}
+
+// Files are found through links, also in what is aside of the image, and nowhere else.
+func TestFiles(t *testing.T) {
+	c := newCache(t)
+	lib := c.add(t, "lib", pack(t, ".", "d", "./a", "d", "./a/b", "d", "./a/b/c", "content", "./loop", "->loop", "./out", "->../../../etc/passwd", "./up", "->a/../a/b"))
+	sys := c.add(t, "sys", pack(t, ".", "d", "./lib", "->"+lib.String()+"/a", "./lost", "->"+lib.String()+"/lost"), lib)
+	alone := c.add(t, "alone", pack(t, ".", "*program"))
+	s := c.open(t)
+	r := request(nil, sys)
+	r.Aside = append(r.Aside, alone, lib)
+	p, err := Resolve(t.Context(), s.Info, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Infos) != 2 || len(p.Aside) != 1 || p.Aside[0].StorePath != alone {
+		t.Errorf("the closure has %d objects, and aside are %d", len(p.Infos), len(p.Aside))
+	}
+	files := NewFiles(s, p)
+	for path, want := range map[string]string{
+		sys.String() + "/lib/b/c":                         lib.String() + "/a/b/c",
+		sys.String() + "/lib":                             lib.String() + "/a",
+		lib.String() + "/up/c":                            lib.String() + "/a/b/c",
+		lib.String() + "/a/b/c":                           lib.String() + "/a/b/c",
+		lib.String():                                      lib.String(),
+		alone.String():                                    alone.String(),
+		alone.String() + "/x":                             "",
+		lib.String() + "/out":                             "",
+		lib.String() + "/loop":                            "",
+		sys.String() + "/lost":                            "",
+		sys.String() + "/lib/b/c/d":                       "",
+		"/etc/passwd":                                     "",
+		"/nix/store/00000000000000000000000000000000-x/y": "",
+	} {
+		got, err := files.Find(t.Context(), path)
+		var absent *NotThereError
+		switch {
+		case want == "" && !errors.As(err, &absent):
+			t.Errorf("%s: %v, %v", path, got, err)
+		case want != "" && (err != nil || got.String() != want):
+			t.Errorf("%s is %v, %v", path, got, err)
+		}
+	}
+	dir, err := files.Find(t.Context(), sys.String()+"/lib")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	if err := files.Walk(t.Context(), dir, func(e rootfs.Entry, _ io.Reader) error {
+		list = append(list, e.Path)
+		return nil
+	}); err != nil || !slices.Equal(list, []string{".", "b", "b/c"}) {
+		t.Errorf("it has %q, %v", list, err)
 	}
 }
 

@@ -241,3 +241,17 @@ func (p *Plan) shown() (out []fhs.Package) {
 	}
 	return out
 }
+
+// Holder returns the narinfo of the object that an absolute path in the store lies
+// in, nil if that is neither in the closure nor aside of it.
+func (p *Plan) Holder(path string) *narinfo.Info {
+	base, _, _ := strings.Cut(strings.TrimPrefix(path, storepath.Dir+"/"), "/")
+	object, err := storepath.ParseBase(base)
+	if err != nil {
+		return nil
+	}
+	if i := p.Info(object); i != nil {
+		return i
+	}
+	return find(p.Aside, object)
+}

@@ -222,17 +222,18 @@ func (w *work) build(ctx context.Context, o *buildOptions, outs []*destination, 
 		for _, img := range images {
 			rs, whole = append(rs, img.result), append(whole, img.commit)
 		}
-		if boot, err = w.boots(root); err != nil {
+		files := assemble.NewFiles(w.src, w.plan)
+		if boot, err = w.boots(ctx, files); err != nil {
 			return err
 		}
 		for _, b := range []struct {
-			file string
-			find func(*assemble.Root) (*assemble.BootFile, error)
-		}{{o.kernelOut, w.kernel}, {o.initrdOut, w.initrd}} {
+			file, key string
+			find      func(context.Context, *assemble.Files) (*assemble.Place, error)
+		}{{o.kernelOut, "kernel", w.kernel}, {o.initrdOut, "initrd", w.initrd}} {
 			if b.file == "" {
 				continue
 			}
-			f, err := copyBootFile(ctx, b.file, root, b.find)
+			f, err := beside(ctx, b.file, b.key, files, b.find)
 			if err != nil {
 				return err
 			}
@@ -304,66 +305,82 @@ type booting struct {
 }
 
 // boots returns what the spec says of booting, nil for nothing.
-func (w *work) boots(root *assemble.Root) (*booting, error) {
+func (w *work) boots(ctx context.Context, files *assemble.Files) (*booting, error) {
 	s := w.target.spec.Boot
 	if s == nil {
 		return nil, nil
 	}
 	b := &booting{Cmdline: s.Cmdline}
-	if s.Kernel != "none" {
-		f, err := w.kernel(root)
-		if err != nil {
-			return nil, fmt.Errorf("boot.kernel: %w", err)
-		}
-		b.Kernel = f.String()
+	kernel, err := w.kernel(ctx, files)
+	if err != nil {
+		return nil, fmt.Errorf("boot.kernel: %w", err)
 	}
-	if s.Initrd != "none" {
-		f, err := w.initrd(root)
-		var none *assemble.NoBootFileError
-		if err != nil && (s.Initrd != "auto" || !errors.As(err, &none)) {
-			return nil, fmt.Errorf("boot.initrd: %w", err)
-		}
-		if err == nil {
-			b.Initrd = f.String()
-		}
+	initrd, err := w.initrd(ctx, files)
+	if err != nil {
+		return nil, fmt.Errorf("boot.initrd: %w", err)
+	}
+	if kernel != nil {
+		b.Kernel = kernel.String()
+	}
+	if initrd != nil {
+		b.Initrd = initrd.String()
 	}
 	return b, nil
 }
 
-// kernel finds the kernel: as the spec says, or in the packages.
-func (w *work) kernel(root *assemble.Root) (*assemble.BootFile, error) {
+// kernel finds the kernel: as the spec says, or in the packages; nil if there shall be
+// none.
+func (w *work) kernel(ctx context.Context, files *assemble.Files) (*assemble.Place, error) {
 	switch b := w.target.spec.Boot; {
 	case b == nil || b.Kernel == "auto":
-		return root.Kernel()
+		return files.Kernel(ctx)
 	case b.Kernel == "none":
-		return nil, usage("leave out --kernel-out", "boot.kernel of the spec is none")
+		return nil, nil
 	default:
-		return root.File("kernel", b.Kernel)
+		return regular(files.Find(ctx, b.Kernel))
 	}
 }
 
-// initrd finds the initrd likewise.
-func (w *work) initrd(root *assemble.Root) (*assemble.BootFile, error) {
+// initrd finds the initrd likewise. In the packages there need not be one.
+func (w *work) initrd(ctx context.Context, files *assemble.Files) (*assemble.Place, error) {
 	switch b := w.target.spec.Boot; {
-	case b == nil || b.Initrd == "auto":
-		return root.Initrd()
+	case b == nil:
+		return files.Initrd(ctx)
+	case b.Initrd == "auto":
+		p, err := files.Initrd(ctx)
+		if none := (*assemble.NoBootFileError)(nil); errors.As(err, &none) {
+			return nil, nil
+		}
+		return p, err
 	case b.Initrd == "none":
-		return nil, usage("leave out --initrd-out", "boot.initrd of the spec is none")
+		return nil, nil
 	default:
-		return root.File("initrd", b.Initrd)
+		return regular(files.Find(ctx, b.Initrd))
 	}
 }
 
-func copyBootFile(ctx context.Context, file string, root *assemble.Root, find func(*assemble.Root) (*assemble.BootFile, error)) (*atomicfile.File, error) {
-	boot, err := find(root)
+// regular holds that a place is that of a file.
+func regular(p *assemble.Place, err error) (*assemble.Place, error) {
+	if err == nil && !p.Mode.IsRegular() {
+		err = fmt.Errorf("%s is not a file", p)
+	}
+	return p, err
+}
+
+// beside begins a file beside the outputs that the system boots with.
+func beside(ctx context.Context, name, key string, files *assemble.Files, find func(context.Context, *assemble.Files) (*assemble.Place, error)) (*atomicfile.File, error) {
+	p, err := find(ctx, files)
 	if err != nil {
 		return nil, err
 	}
-	f, err := atomicfile.Create(file, 0o666)
+	if p == nil {
+		return nil, usage("leave out --"+key+"-out", "there is no %s to copy: the spec has none", key)
+	}
+	f, err := atomicfile.Create(name, 0o666)
 	if err != nil {
 		return nil, err
 	}
-	err = boot.Copy(ctx, f)
+	err = files.Copy(ctx, p, f)
 	if err == nil {
 		err = f.Sync()
 	}

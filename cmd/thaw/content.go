@@ -20,7 +20,8 @@ import (
 type content struct {
 	work  *work
 	ctx   context.Context
-	dir   string   // for the spool
+	dir   string // for the spool
+	files *assemble.Files
 	spool *os.File // what came from store paths; without a name
 	end   int64    // of the spool
 	seen  map[string]*stored
@@ -52,7 +53,14 @@ func (c *content) store(path string) (*stored, error) {
 		c.spool, c.seen = f, map[string]*stored{}
 	}
 	s := &stored{}
-	err := assemble.Extract(c.ctx, c.work.src, c.work.plan, path, func(e rootfs.Entry, data io.Reader) error {
+	if c.files == nil {
+		c.files = assemble.NewFiles(c.work.src, c.work.plan)
+	}
+	at, err := c.files.Find(c.ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	err = c.files.Walk(c.ctx, at, func(e rootfs.Entry, data io.Reader) error {
 		s.entries, s.at = append(s.entries, e), append(s.at, c.end)
 		if data == nil {
 			return nil
