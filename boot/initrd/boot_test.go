@@ -159,13 +159,16 @@ func TestBoot(t *testing.T) {
 	}
 }
 
-// write writes an initrd to a file.
+// write writes an initrd to a file, behind microcode.
 func write(t *testing.T, file string, o Options) *Result {
 	f, err := os.Create(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
+	if err := Microcode(f, bytes.NewReader(microcode(t))); err != nil {
+		t.Fatal(err)
+	}
 	z, err := compress.NewWriter("zstd", f)
 	if err != nil {
 		t.Fatal(err)

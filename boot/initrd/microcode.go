@@ -2,7 +2,6 @@ package initrd
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 )
@@ -15,11 +14,12 @@ const MaxMicrocode = 64 << 20
 // it begins at a multiple of 512.
 func Microcode(w io.Writer, archive io.Reader) error {
 	var head [6]byte
-	if _, err := io.ReadFull(archive, head[:]); err != nil && !errors.Is(err, io.EOF) && err != io.ErrUnexpectedEOF {
+	got, err := io.ReadFull(archive, head[:])
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return err
 	}
 	if string(head[:]) != "070701" {
-		return fmt.Errorf("microcode: not an uncompressed cpio archive (newc), which begins with 070701: %q", head[:])
+		return fmt.Errorf("microcode: not an uncompressed cpio archive (newc), which begins with 070701: %q", head[:got])
 	}
 	n, err := io.Copy(w, io.MultiReader(bytes.NewReader(head[:]), io.LimitReader(archive, MaxMicrocode)))
 	if err != nil {
