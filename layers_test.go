@@ -68,6 +68,9 @@ var layers = map[string][]string{
 	"estimate":    {"narinfo", "rootfs", "storepath", "image/cpio", "image/disk", "image/erofs", "image/ext4", "image/squashfs"},
 	"substituter": {"narinfo", "storepath", "nixhash", "internal/atomicfile", "internal/decompress", "internal/keylock"},
 
+	// Where it goes to.
+	"image/oci/registry": {"image/oci"},
+
 	// 3: what becomes of it. assemble imports no image format: it knows
 	// rootfs.Sink alone.
 	"assemble":   {"closure", "substituter", "narinfo", "nar", "fhs", "nixdb", "rootfs", "storepath"},
