@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"strings"
 
 	"thaw/rootfs"
 )
@@ -56,7 +55,10 @@ func (w *Writer) add(e rootfs.Entry, data io.Reader) error {
 			number = w.share(number, from)
 		}
 	case fs.ModeDir:
-		w.addDir(strings.Clone(e.Path), number, parent)
+		path := w.names.clone(e.Path) // of which its name is a part
+		w.addDir(path, number, parent)
+		parent.add(path[len(path)-len(name):], number)
+		return w.room()
 	case fs.ModeSymlink:
 		w.addTarget(number, e.Target)
 	}

@@ -4,10 +4,12 @@
 // final blocks as they arrive and are never held or spooled; directories,
 // inode tables and bitmaps follow them when the Writer is closed. The bytes of
 // the file system are determined by the [Options] and the stream of entries
-// alone. Memory grows with the number of entries, not with their data.
+// alone. Memory grows with the number of entries, not with their data: at most
+// 300 bytes for each, if its name has some 30; about 180 for a file.
 //
-// The result has 4 KiB blocks, checksums on all metadata, and no journal. It
-// can be mounted for reading and writing, and can be grown in place.
+// The result has checksums on all metadata and, unless the Options ask for
+// others, blocks of 4 KiB and no journal. It can be mounted for reading and
+// writing, and can be grown in place.
 //
 // The package writes and does not read. It trusts the laws of package rootfs;
 // put [rootfs.Check] in front of a Writer where a stream may break them.

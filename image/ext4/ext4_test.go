@@ -93,23 +93,31 @@ func TestChunks(t *testing.T) {
 		directory("d"),
 		file("d/c", 5, all),
 	}
-	var first []byte
-	for i, chunk := range []func(io.Reader) io.Reader{
-		nil, nil, iotest.OneByteReader, iotest.HalfReader, iotest.DataErrReader,
-		func(r io.Reader) io.Reader { return rootfsReader{r} },
-	} {
-		m := &memory{}
-		w, err := ext4.NewWriter(m, testOptions)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := add(w, entries, chunk); err != nil {
-			t.Fatal(err)
-		}
-		if i == 0 {
-			first = m.Bytes()
-		} else if !bytes.Equal(first, m.Bytes()) {
-			t.Errorf("chunking %d makes other bytes", i)
+	entries = append(entries, entry{Entry: entries[1].Entry, data: entries[1].data})
+	entries[len(entries)-1].Path = "equal"
+	for _, v := range variants {
+		for _, dedupe := range []bool{false, true} {
+			o := v.options
+			o.Dedupe = dedupe
+			var first []byte
+			for i, chunk := range []func(io.Reader) io.Reader{
+				nil, nil, iotest.OneByteReader, iotest.HalfReader, iotest.DataErrReader,
+				func(r io.Reader) io.Reader { return rootfsReader{r} },
+			} {
+				m := &memory{}
+				w, err := ext4.NewWriter(m, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := add(w, entries, chunk); err != nil {
+					t.Fatal(err)
+				}
+				if i == 0 {
+					first = m.Bytes()
+				} else if !bytes.Equal(first, m.Bytes()) {
+					t.Errorf("%s: chunking %d makes other bytes", v.name, i)
+				}
+			}
 		}
 	}
 }
@@ -351,6 +359,26 @@ func TestOptions(t *testing.T) {
 		set(func(o *ext4.Options) { o.Free, o.Capacity = 1<<31, 1<<30 }),
 		set(func(o *ext4.Options) { o.Capacity = ext4.MaxCapacity + 1 }),
 		set(func(o *ext4.Options) { o.Size = 1 }),
+		set(func(o *ext4.Options) { o.BlockSize = 512 }),
+		set(func(o *ext4.Options) { o.BlockSize = 8192 }),
+		set(func(o *ext4.Options) { o.BlockSize = -4096 }),
+		set(func(o *ext4.Options) { o.BlockSize, o.Capacity = 1024, 32*gib+1 }),
+		set(func(o *ext4.Options) { o.BlockSize, o.Size = 2048, 512*gib+1 }),
+		set(func(o *ext4.Options) { o.Inodes = -1 }),
+		set(func(o *ext4.Options) { o.Inodes = 10 }),
+		set(func(o *ext4.Options) { o.Inodes = 1 << 32 }),
+		set(func(o *ext4.Options) { o.BytesPerInode = 1023 }),
+		set(func(o *ext4.Options) { o.BytesPerInode = -1 }),
+		set(func(o *ext4.Options) { o.BytesPerInode = 64<<20 + 1 }),
+		set(func(o *ext4.Options) { o.Reserved = -1 }),
+		set(func(o *ext4.Options) { o.Reserved = 2 << 40 }),
+		set(func(o *ext4.Options) { o.ReservedPercent = -1 }),
+		set(func(o *ext4.Options) { o.ReservedPercent = 51 }),
+		set(func(o *ext4.Options) { o.Reserved, o.ReservedPercent = 1, 1 }),
+		set(func(o *ext4.Options) { o.Journal = -2 }),
+		set(func(o *ext4.Options) { o.Journal = 4<<20 - 1 }),
+		set(func(o *ext4.Options) { o.Journal = 10_240_000*4096 + 1 }),
+		set(func(o *ext4.Options) { o.Journal, o.Size = 40<<20, 40<<20 }),
 	} {
 		if _, err := ext4.NewWriter(&memory{}, o); err == nil {
 			t.Errorf("%+v is accepted", o)
@@ -417,7 +445,7 @@ func TestRefusals(t *testing.T) {
 // failing fails at one write, and notes it.
 type failing struct {
 	memory
-	left int
+	left int // writes before that
 }
 
 var errFull = errors.New("the disk is full")
@@ -432,20 +460,30 @@ func (f *failing) WriteAt(p []byte, off int64) (int, error) {
 func TestFailingWrites(t *testing.T) {
 	entries := []entry{
 		directory("."), file("a", 3<<20, all), directory("d"),
-		withXattrs(file("d/b", 5*9*4096, func(b int64) bool { return b%9 == 0 }), rootfs.Xattr{Name: "user.x", Value: make([]byte, 1000)}),
+		withXattrs(file("d/b", 5*9*4096, func(b int64) bool { return b%9 == 0 }), rootfs.Xattr{Name: "user.x", Value: make([]byte, 900)}),
 		symlink("d/c", strings.Repeat("x", 100)),
 	}
 	for i := range 1000 {
 		entries = append(entries, file(fmt.Sprintf("d/%d", i), 1, all))
 	}
+	entries = append(entries, entry{Entry: entries[1].Entry, data: entries[1].data})
+	entries[len(entries)-1].Path = "d/equal"
+	for _, v := range variants {
+		o := v.options
+		o.Dedupe, o.Free = true, 20*mib
+		t.Run(v.name, func(t *testing.T) { failEveryWrite(t, o, entries) })
+	}
+}
+
+func failEveryWrite(t *testing.T, o ext4.Options, entries []entry) {
 	for n := 0; ; n++ {
-		w, err := ext4.NewWriter(&failing{left: n}, testOptions)
+		w, err := ext4.NewWriter(&failing{left: n}, o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		err = add(w, entries, nil)
 		if err == nil {
-			if n < 5 {
+			if n < 10 {
 				t.Errorf("only %d writes", n)
 			}
 			break

@@ -22,7 +22,8 @@ func FuzzTrees(f *testing.F) {
 	testbed.Tool(f, "e2fsck")
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		rnd := rand.New(rand.NewPCG(seed, 0))
-		o, entries := randomOptions(rnd), randomTree(rnd)
+		o := randomOptions(rnd)
+		entries := randomTree(rnd, int(blockSize(o)))
 		path := mustBuild(t, o, entries...)
 		if seed%8 == 0 {
 			verify(t, path, entries)
@@ -34,8 +35,11 @@ func FuzzTrees(f *testing.F) {
 			t.Fatal(err)
 		}
 		if o.Size == 0 && o.Free == 0 {
-			// One block less does not do.
-			o.Size = info.Size() - 4096
+			// One block less does not do, though it may get a smaller journal.
+			o.Size = info.Size() - blockSize(o)
+			if o.Journal != 0 {
+				o.Journal = super(t, path)["Total journal blocks"] * blockSize(o)
+			}
 			if _, err := build(t, o, entries...); err == nil {
 				t.Errorf("%d bytes do as well as %d", o.Size, info.Size())
 			}
@@ -55,14 +59,30 @@ func randomOptions(rnd *rand.Rand) ext4.Options {
 	case 1:
 		o.Free = rnd.Int64N(300 * mib)
 	}
-	if rnd.IntN(2) == 0 {
-		o.Capacity = 4*gib + rnd.Int64N(64*gib)
+	switch rnd.IntN(4) {
+	case 0:
+		o.BlockSize = 1024
+	case 1:
+		o.BlockSize = 2048
 	}
+	if rnd.IntN(2) == 0 {
+		o.Capacity = 4*gib + rnd.Int64N(28*gib)
+	}
+	if rnd.IntN(3) == 0 {
+		o.Journal = ext4.JournalAuto
+	}
+	if rnd.IntN(3) == 0 {
+		o.Inodes = 5000 + rnd.Int64N(10_000)
+	}
+	if rnd.IntN(3) == 0 {
+		o.ReservedPercent = rnd.IntN(51)
+	}
+	o.Dedupe = rnd.IntN(2) == 0
 	return o
 }
 
 // randomTree makes entries with what is hard in each kind.
-func randomTree(rnd *rand.Rand) (entries []entry) {
+func randomTree(rnd *rand.Rand, blockSize int) (entries []entry) {
 	dirs := []string{"."}
 	var files []string
 	size := 1 << rnd.IntN(12)
@@ -80,7 +100,7 @@ func randomTree(rnd *rand.Rand) (entries []entry) {
 		if rnd.IntN(5) == 0 {
 			for i := range 1 + rnd.IntN(4) {
 				prefix := []string{"security.", "trusted.", "user."}[rnd.IntN(3)]
-				e.Xattrs = append(e.Xattrs, rootfs.Xattr{Name: fmt.Sprintf("%s%d", prefix, i), Value: make([]byte, rnd.IntN(1<<rnd.IntN(10)))})
+				e.Xattrs = append(e.Xattrs, rootfs.Xattr{Name: fmt.Sprintf("%s%d", prefix, i), Value: make([]byte, rnd.IntN(min(1<<rnd.IntN(10), blockSize/6)))})
 			}
 			sortXattrs(e.Xattrs)
 		}
@@ -90,7 +110,7 @@ func randomTree(rnd *rand.Rand) (entries []entry) {
 			dirs = append(dirs, path)
 		case 2:
 			e.Mode |= fs.ModeSymlink
-			e.Target = strings.Repeat("t", 1+rnd.IntN(1<<rnd.IntN(12)))
+			e.Target = strings.Repeat("t", 1+rnd.IntN(min(1<<rnd.IntN(12), blockSize-1)))
 		case 3:
 			e.Mode |= []fs.FileMode{fs.ModeNamedPipe, fs.ModeDevice, fs.ModeDevice | fs.ModeCharDevice}[rnd.IntN(3)]
 			if e.Mode&fs.ModeDevice != 0 {

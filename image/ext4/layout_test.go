@@ -372,9 +372,12 @@ func TestUse(t *testing.T) {
 func TestGrowMounted(t *testing.T) {
 	needMount(t)
 	resize2fs := testbed.Tool(t, "resize2fs")
-	for _, capacity := range []int64{0, gib} {
-		o := testOptions
-		o.Free, o.Capacity = 100*mib, capacity
+	for _, test := range []struct {
+		v        variant
+		capacity int64
+	}{{variants[0], 0}, {variants[0], gib}, {variants[1], 0}, {variants[3], 0}} {
+		o := test.v.options
+		o.Free, o.Capacity = 100*mib, test.capacity
 		path := mustBuild(t, o, used()...)
 		err := mounted(path, "rw", func(root string) error {
 			if err := use(root, "before"); err != nil {
@@ -395,7 +398,7 @@ func TestGrowMounted(t *testing.T) {
 			t.Fatal(err)
 		}
 		fsck(t, path)
-		if got := super(t, path)["Block count"]; got < 5_000_000 {
+		if got := super(t, path)["Block count"]; got < 20*gib/blockSize(o)-100_000 {
 			t.Errorf("grown to %d blocks", got)
 		}
 	}
