@@ -24,9 +24,7 @@ type Config struct {
 	StopSignal string            // "SIGTERM", "9"
 }
 
-// configFile is the configuration of an image (image-spec, config.md). Its fields
-// come in alphabetical order, as the specification's example has them not: the order
-// means nothing.
+// configFile is the configuration of an image (image-spec, config.md).
 type configFile struct {
 	Architecture string     `json:"architecture"`
 	Config       execution  `json:"config"`

@@ -82,7 +82,7 @@ func (l *layer) pack(compression string, stop <-chan struct{}) error {
 	if _, err := l.spool.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	if _, err := io.CopyBuffer(struct{ io.Writer }{b}, &stoppable{l.spool, stop}, make([]byte, 256<<10)); err != nil {
+	if _, err := io.CopyBuffer(b, &stoppable{l.spool, stop}, make([]byte, 256<<10)); err != nil {
 		return err
 	}
 	l.digest, l.size, err = b.commit()
@@ -111,7 +111,6 @@ func (s *stoppable) Read(p []byte) (int, error) {
 	case <-s.stop:
 		return 0, os.ErrClosed
 	default:
-		// Wrapped readers have no WriteTo, which would not ask.
 		return s.r.Read(p)
 	}
 }

@@ -530,3 +530,5 @@ func TestPackerFails(t *testing.T) {
 		}
 	}
 }
+
+func hashOf(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
