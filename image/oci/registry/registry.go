@@ -57,15 +57,21 @@ type Result struct {
 	Blobs  int   // how many these were
 }
 
-// AuthError says that a registry wants other credentials.
-type AuthError struct {
+// Error is what came of talking to a registry.
+type Error struct {
 	Registry string
+	Status   int // of the answer that refused; 0 if there was none
 	Err      error
 }
 
-func (e *AuthError) Error() string { return fmt.Sprintf("%s refuses: %v", e.Registry, e.Err) }
+func (e *Error) Error() string { return e.Registry + ": " + e.Err.Error() }
 
-func (e *AuthError) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error { return e.Err }
+
+// Refused reports whether the registry wants other credentials.
+func (e *Error) Refused() bool {
+	return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
+}
 
 // Push sends the image or index that the layout in dir has, under a name like
 // "example.org/hello:1.0".
@@ -135,18 +141,13 @@ func failure(ctx context.Context, ref name.Reference, err error) error {
 	}
 	var answer *transport.Error
 	if !errors.As(err, &answer) {
-		return fmt.Errorf("%s: %w", ref.Context().RegistryStr(), err)
+		return &Error{ref.Context().RegistryStr(), 0, errors.New(clean(err.Error()))}
 	}
 	reason := http.StatusText(answer.StatusCode)
 	if len(answer.Errors) > 0 && answer.Errors[0].Message != "" {
 		reason = answer.Errors[0].Message
 	}
-	said := fmt.Errorf("%s (status %d)", clean(reason), answer.StatusCode)
-	switch answer.StatusCode {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return &AuthError{ref.Context().RegistryStr(), said}
-	}
-	return fmt.Errorf("%s: %w", ref.Context().RegistryStr(), said)
+	return &Error{ref.Context().RegistryStr(), answer.StatusCode, fmt.Errorf("%s (status %d)", clean(reason), answer.StatusCode)}
 }
 
 // clean makes one short line of what a server says.
@@ -157,7 +158,7 @@ func clean(s string) string {
 		}
 		return r
 	}, s)
-	return s[:min(len(s), 300)]
+	return strings.ToValidUTF8(s[:min(len(s), 300)], "")
 }
 
 // guard refuses requests that are not encrypted, but to this machine.

@@ -249,8 +249,8 @@ func TestCredentials(t *testing.T) {
 	dir := image(t, 1000, "amd64")
 
 	_, err := Push(t.Context(), dir, host+"/x:1", Options{})
-	var auth *AuthError
-	if !errors.As(err, &auth) || auth.Registry != host || strings.Contains(err.Error(), "\n") {
+	var refused *Error
+	if !errors.As(err, &refused) || !refused.Refused() || refused.Registry != host || strings.Contains(err.Error(), "\n") {
 		t.Errorf("without credentials: %v", err)
 	}
 	config := fmt.Sprintf(`{"auths":{%q:{"auth":%q},"elsewhere.example.org":{"auth":"eDp5"}}}`, host, strings.TrimPrefix(basic, "Basic "))
@@ -323,7 +323,8 @@ func TestErrors(t *testing.T) {
 		{t.Context(), dir, "Not a name", Options{}, `the name of an image in a registry is like example.org/hello:1.0: not "Not a name"`},
 		{t.Context(), dir, host + "/x", Options{MountFrom: "A b"}, `a repository is like base/image: not "A b"`},
 		{t.Context(), dir, host + "/x", Options{}, host + ": I'm a teapot (status 418)"},
-		{t.Context(), home(t), host + "/x", Options{}, "is no OCI image layout: it has no file oci-layout"},
+		{t.Context(), t.TempDir(), host + "/x", Options{}, "is no OCI image layout: it has no file oci-layout"},
+		{t.Context(), dir, "127.0.0.1:1/x", Options{}, "connection refused"},
 		{gone, dir, host + "/x", Options{}, "why"},
 	} {
 		if _, err := Push(test.ctx, test.dir, test.name, test.o); err == nil || !strings.HasSuffix(err.Error(), test.want) {
@@ -331,5 +332,3 @@ func TestErrors(t *testing.T) {
 		}
 	}
 }
-
-func home(t *testing.T) string { return t.TempDir() }
