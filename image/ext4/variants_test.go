@@ -25,9 +25,9 @@ var variants = func() (all []variant) {
 	for _, size := range []int{0, 1024, 2048} {
 		o := testOptions
 		o.BlockSize = size
-		all = append(all, variant{fmt.Sprintf("blocks of %d", size), o})
+		all = append(all, variant{fmt.Sprintf("blocks of %d", blockSize(o)), o})
 		o.Journal = ext4.JournalAuto
-		all = append(all, variant{fmt.Sprintf("blocks of %d, journal", size), o})
+		all = append(all, variant{fmt.Sprintf("blocks of %d, journal", blockSize(o)), o})
 	}
 	return all
 }()
@@ -316,7 +316,7 @@ func TestVariantsFit(t *testing.T) {
 	}
 }
 
-// TestFitRises has more blocks and inodes never make less.
+// TestFitRises checks that more blocks and inodes never make less.
 func TestFitRises(t *testing.T) {
 	for _, v := range variants {
 		o := v.options
@@ -363,7 +363,7 @@ func TestVariantsLimit(t *testing.T) {
 	}
 }
 
-// image returns the bytes of an image, up to its size.
+// imageOf returns the bytes of an image, up to its size.
 func imageOf(t *testing.T, o ext4.Options, entries ...entry) []byte {
 	t.Helper()
 	path := mustBuild(t, o, entries...)
