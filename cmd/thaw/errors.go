@@ -11,6 +11,7 @@ import (
 	"thaw/closure"
 	"thaw/image/disk"
 	"thaw/image/ext4"
+	"thaw/image/oci/registry"
 	"thaw/localstore"
 	"thaw/lock"
 	"thaw/narinfo"
@@ -35,6 +36,7 @@ func explain(err error) (text, hint string, code int) {
 		stale    *lock.StaleError
 		differs  *differentError
 		pinned   *lock.Error
+		sending  *registry.Error
 	)
 	switch {
 	case errors.Is(err, errInterrupted):
@@ -61,6 +63,10 @@ func explain(err error) (text, hint string, code int) {
 		return text, "leave out what needs it, or what forbids it", exitLimit
 	case errors.As(err, &absent):
 		return text, "run once without --offline", exitNotFound
+	case errors.As(err, &sending) && sending.Refused():
+		return text, "log in with docker login or podman login: thaw reads their credentials", exitNetwork
+	case errors.As(err, &sending):
+		return text, "see that the registry is there, and try again", exitNetwork
 	case errors.As(err, &problems):
 		return text, "", exitIntegrity
 	case errors.As(err, &clash):

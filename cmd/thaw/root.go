@@ -152,12 +152,13 @@ bytes every time.`,
 	root.AddGroup(
 		&cobra.Group{ID: "make", Title: "Make:"},
 		&cobra.Group{ID: "ask", Title: "Ask:"},
+		&cobra.Group{ID: "carry", Title: "Carry:"},
 		&cobra.Group{ID: "care", Title: "Care:"},
 	)
 	root.SetHelpCommandGroupID("care")
 	root.SetCompletionCommandGroupID("care")
 	a.global.flags(root.PersistentFlags())
-	root.AddCommand(a.build(), a.unpack(), a.init(), a.check(), a.lock(), a.plan(), a.closure(), a.resolveNames(), a.spec(), a.cache(), a.config(), a.version())
+	root.AddCommand(a.build(), a.unpack(), a.init(), a.check(), a.lock(), a.plan(), a.closure(), a.resolveNames(), a.spec(), a.push(), a.cache(), a.config(), a.version())
 	return root
 }
 

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"thaw/image/oci/registry"
+)
+
+func (a *app) push() *cobra.Command {
+	var o registry.Options
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "push DIR NAME",
+		Short: "Send a container image to a registry",
+		Long: `Send the image, or the index of images, that the OCI image layout in DIR has to a
+registry, under a NAME like example.org/team/hello:1.0. What the registry has is
+not sent again.
+
+Credentials are those of docker and podman: ~/.docker/config.json, with its
+helpers, or containers/auth.json. They go to the registry of that name and to the
+token service that it names. A registry without TLS must be on this machine, or be
+allowed by --insecure.
+
+It prints the name, the image's bytes and its digest, separated by tabs.`,
+		Example: "  thaw push hello.oci localhost:5000/team/hello:1.0",
+		GroupID: "carry",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return usage("thaw push DIR NAME", "push takes a directory and a name")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if a.global.offline {
+				return usage("leave it out", "--offline sends nothing")
+			}
+			ui, err := a.ui()
+			if err != nil {
+				return err
+			}
+			defer ui.close()
+			o.UserAgent = "thaw/" + version()
+			r, err := registry.Push(cmd.Context(), args[0], args[1], o)
+			if err != nil {
+				return err
+			}
+			ui.step("sent", "%d blobs, %s of %s", r.Blobs, inBytes(r.Sent), inBytes(r.Total))
+			if asJSON {
+				return json.NewEncoder(a.stdout).Encode(struct {
+					Name   string `json:"name"`
+					Size   int64  `json:"size"`
+					Digest string `json:"digest"`
+					Blobs  int    `json:"blobs"`
+					Sent   int64  `json:"sent"`
+				}{r.Name, r.Total, r.Digest, r.Blobs, r.Sent})
+			}
+			_, err = fmt.Fprintf(a.stdout, "%s\t%d\t%s\n", args[1], r.Total, r.Digest)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&o.Insecure, "insecure", false, "allow a registry without TLS that is not on this machine")
+	cmd.Flags().StringVar(&o.MountFrom, "mount-from", "", "take blobs from this `REPOSITORY` of the registry, if it has them")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
+}
