@@ -30,7 +30,10 @@
 package initrd
 
 import (
+	"bytes"
+	"debug/elf"
 	_ "embed"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -205,9 +208,28 @@ func (b *builder) copy(object Object) error {
 		e.Path = path.Join(object.Path[1:], e.Path)
 		if "/"+e.Path == b.o.Busybox {
 			b.busybox = e.Kind() == fs.ModeSymlink || e.Mode.IsRegular() && e.Mode&0o111 != 0
+			if e.Mode.IsRegular() {
+				var err error
+				if data, err = isELF(data); err != nil {
+					return fmt.Errorf("busybox %s: %w", b.o.Busybox, err)
+				}
+			}
 		}
 		return b.sink.Add(e, data)
 	})
+}
+
+// isELF returns the same data, if it begins as an ELF program does: a script
+// would need the shell that it is to be.
+func isELF(data io.Reader) (io.Reader, error) {
+	head := make([]byte, len(elf.ELFMAG))
+	if _, err := io.ReadFull(data, head); err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, err
+	}
+	if string(head) != elf.ELFMAG {
+		return nil, errors.New("is not an ELF program")
+	}
+	return io.MultiReader(bytes.NewReader(head), data), nil
 }
 
 // conf returns what the script reads of the options.

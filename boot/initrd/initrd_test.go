@@ -80,7 +80,7 @@ func sample(t *testing.T) Options {
 		Busybox: busyboxPath + "/bin/busybox",
 		Objects: []Object{
 			files("/nix/store/m-musl", map[string]string{"lib/libc.so": "libc"}),
-			files(busyboxPath, map[string]string{"bin/busybox": "program", "bin/sh": "-> busybox"}),
+			files(busyboxPath, map[string]string{"bin/busybox": "\x7fELF program", "bin/sh": "-> busybox"}),
 		},
 		Modules: files("/nix/store/k-modules", map[string]string{
 			"lib/modules/6.1/modules.dep": "kernel/x.ko.xz: kernel/z-z.ko.zst\nkernel/z-z.ko.zst:\nkernel/g.ko.gz:\nkernel/p.ko:\nkernel/unused.ko:\n" +
@@ -153,7 +153,7 @@ dr-xr-xr-x -62135596800 nix/store/m-musl/lib
 -r--r--r-- -62135596800 nix/store/m-musl/lib/libc.so "libc"
 dr-xr-xr-x -62135596800 nix/store/b-busybox
 dr-xr-xr-x -62135596800 nix/store/b-busybox/bin
--r-xr-xr-x -62135596800 nix/store/b-busybox/bin/busybox "program"
+-r-xr-xr-x -62135596800 nix/store/b-busybox/bin/busybox "\x7fELF program"
 Lrwxrwxrwx -62135596800 nix/store/b-busybox/bin/sh -> busybox
 -r--r--r-- 7 lib/modules/6.1/kernel/g.ko "module g"
 -r--r--r-- 7 lib/modules/6.1/kernel/nls_cp437.ko "module nls_cp437"
@@ -223,6 +223,10 @@ func TestErrors(t *testing.T) {
 		{"relative", func(o *Options) { o.Busybox = "bin/busybox" }, `busybox "bin/busybox" is not the absolute path of a program`},
 		{"other busybox", func(o *Options) { o.Busybox = busyboxPath + "/bin/nope" }, "busybox /nix/store/b-busybox/bin/nope: none of the objects has such a program"},
 		{"busybox is a directory", func(o *Options) { o.Busybox = busyboxPath + "/bin" }, "busybox /nix/store/b-busybox/bin: none of the objects has such a program"},
+		{"busybox is a script", func(o *Options) {
+			o.Objects[1] = files(busyboxPath, map[string]string{"bin/busybox": "#!/bin/sh"})
+		}, "busybox /nix/store/b-busybox/bin/busybox: is not an ELF program"},
+		{"busybox is empty", func(o *Options) { o.Objects[1] = files(busyboxPath, map[string]string{"bin/busybox": ""}) }, "busybox /nix/store/b-busybox/bin/busybox: is not an ELF program"},
 		{"object's path", func(o *Options) { o.Objects[0].Path = "/nix/../etc" }, `"/nix/../etc" is not an absolute path that an object can be at`},
 		{"object at the root", func(o *Options) { o.Objects[0].Path = "/" }, `"/" is not an absolute path that an object can be at`},
 		{"object twice", func(o *Options) { o.Objects[0] = o.Objects[1] }, `"nix/store/b-busybox": comes twice`},
