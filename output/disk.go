@@ -1,6 +1,7 @@
 package output
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"thaw/image/disk"
+	"thaw/image/vfat"
 	"thaw/rootfs"
 	"thaw/spec"
 )
@@ -21,6 +23,7 @@ type diskWriter struct {
 	next   int     // the first partition that is not begun
 	open   []*root // the partitions of the root file system, which end last
 	roots  int     // how many there have been
+	bios   *BIOS   // what BIOSes start; nil for nothing
 }
 
 // root is a partition of the root file system that is being written.
@@ -71,6 +74,9 @@ func beginDisk(w io.WriterAt, o *spec.Output, p *Params) (*diskWriter, error) {
 	if err != nil {
 		return d, err
 	}
+	if err := d.code(); err != nil {
+		return d, err
+	}
 	for i := range d.of.Raw {
 		if err := d.raw(i); err != nil {
 			return d, err
@@ -103,12 +109,53 @@ func (d *diskWriter) leave() {
 	}
 }
 
+// RootDevice is how a kernel finds the first root file system of a disk, as root=
+// takes it: by its PARTUUID. It is "" for other outputs, and disks without one.
+func RootDevice(o *spec.Output, id func(name string) [16]byte) string {
+	if o.Disk == nil {
+		return ""
+	}
+	p, taken := &Params{ID: id}, map[int]bool{}
+	for _, part := range o.Disk.Partitions {
+		number := part.Number
+		for n := 1; number == 0; n++ {
+			if !taken[n] {
+				number = n
+			}
+		}
+		taken[number] = true
+		switch {
+		case part.Content != "rootfs":
+		case o.Disk.Table == "mbr":
+			return fmt.Sprintf("PARTUUID=%08x-%02x", serial(p, o.Disk.Signature, "disk/signature"), number)
+		default:
+			return "PARTUUID=" + strings.ToLower(string(guid(p, part.GUID, rootName+"/partition-guid")))
+		}
+	}
+	return ""
+}
+
 // guid returns the one that is given, or one derived from the plan.
 func guid(p *Params, given spec.UUID, name string) disk.GUID {
 	if given == (spec.UUID{}) {
 		return disk.MakeGUID(p.ID(name))
 	}
 	return disk.GUID(strings.ToUpper(given.String()))
+}
+
+// code writes what a BIOS runs first, if a loader for BIOSes is on the disk.
+func (d *diskWriter) code() (err error) {
+	if !slices.ContainsFunc(d.of.Partitions, func(p spec.Partition) bool { return p.Content == "boot" }) {
+		return nil
+	}
+	if d.bios, err = d.params.Source.BIOS(); d.bios == nil || err != nil {
+		return err
+	}
+	s, err := d.disk.AddRaw(disk.Raw{Name: "boot code", Size: int64(len(d.bios.Code))})
+	if err == nil {
+		_, err = s.WriteAt(d.bios.Code, 0)
+	}
+	return at(d.params.whole(d.out), err)
 }
 
 // raw writes content with a place of its own.
@@ -170,6 +217,9 @@ func (d *diskWriter) add(i int) (_ *disk.Section, name string, err error) {
 	for _, a := range of.Attributes {
 		p.Attributes |= attributes[a]
 	}
+	if d.bios != nil && of.Content == "boot" {
+		p.Attributes |= disk.AttrLegacyBoot
+	}
 	if of.Size.Kind == spec.Fixed {
 		p.Size = of.Size.Bytes
 	}
@@ -212,7 +262,7 @@ func partitionVolume(d *spec.Disk, of *spec.Partition, name string) *volume {
 // filled writes a partition that has files of its own, or none.
 func (d *diskWriter) filled(section *disk.Section, v *volume, i int, where string) error {
 	tree := &rootfs.Tree{}
-	if d.of.Partitions[i].Content == "files" {
+	if content := d.of.Partitions[i].Content; content == "files" || content == "boot" {
 		var err error
 		if tree, err = d.params.Source.Files(d.out, i); err != nil {
 			return err
@@ -232,10 +282,26 @@ func (d *diskWriter) filled(section *disk.Section, v *volume, i int, where strin
 	if end := fs.Close(); err == nil {
 		err = end
 	}
+	if err == nil && d.bios != nil && d.of.Partitions[i].Content == "boot" {
+		err = at(where, d.install(section, fs))
+	}
 	if err != nil {
 		return err
 	}
 	return at(where, section.End(fs.Size()))
+}
+
+// install puts the loader for BIOSes into a file system that is complete.
+func (d *diskWriter) install(w io.WriterAt, fs fileSystem) error {
+	fat, ok := fs.(*placed).fileSystem.(*vfat.Writer)
+	if !ok {
+		return errors.New("a loader for BIOSes is on vfat")
+	}
+	at, ok := fat.Place("ldlinux.sys")
+	if !ok {
+		return errors.New("there is no ldlinux.sys")
+	}
+	return d.bios.Loader.Install(w, fat.BootSectors(), at)
 }
 
 // close ends the root file systems and writes all that comes behind them.

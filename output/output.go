@@ -13,6 +13,7 @@ import (
 	"io"
 	"time"
 
+	"thaw/boot/syslinux"
 	"thaw/image/cpio"
 	"thaw/image/disk"
 	"thaw/image/tarball"
@@ -58,8 +59,20 @@ func (p *Params) place(o *spec.Output, list string, origin spec.Origin) string {
 type Source interface {
 	// Files returns the files of their own of the partition of that index.
 	Files(o *spec.Output, partition int) (*rootfs.Tree, error)
+	// BIOS returns what BIOSes start, nil for nothing. Its code goes to the start of
+	// disks, and its loader into partitions with what boot loaders read.
+	BIOS() (*BIOS, error)
 	// Raw opens what has a place of its own, and tells its size in bytes.
 	Raw(o *spec.Output, raw int) (content io.ReadCloser, size int64, err error)
+}
+
+// CodeSize is how many bytes the code at the start of a disk has at most.
+const CodeSize = 440
+
+// BIOS is what BIOSes start.
+type BIOS struct {
+	Code   []byte // at the start of the disk, up to CodeSize bytes
+	Loader *syslinux.Loader
 }
 
 // File is a file that is written and read. It is empty at first.

@@ -40,6 +40,8 @@ func parseSpec(t testing.TB, outputs string) *spec.Spec {
 // source has content that tells what it is for.
 type source struct{}
 
+func (source) BIOS() (*output.BIOS, error) { return nil, nil }
+
 func (source) Raw(o *spec.Output, i int) (io.ReadCloser, int64, error) {
 	text := strings.Repeat("raw", 100+i)
 	return io.NopCloser(strings.NewReader(text)), int64(len(text)), nil

@@ -169,23 +169,6 @@ func (c *checker) nix() {
 	}
 }
 
-func (c *checker) boot() {
-	b := c.spec.Boot
-	if b == nil {
-		return
-	}
-	if b.Kernel == "none" {
-		if b.Initrd != "" && b.Initrd != "none" {
-			c.errorf("boot.initrd", "an initrd needs a kernel, and boot.kernel is none")
-		}
-		if b.Cmdline != "" {
-			c.errorf("boot.cmdline", "arguments need a kernel, and boot.kernel is none")
-		}
-		b.Initrd = "none"
-	}
-	b.Initrd = cmp.Or(b.Initrd, "auto")
-}
-
 // within reports whether an absolute, clean path is dir or below it.
 func within(p, dir string) bool {
 	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")

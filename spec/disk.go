@@ -138,6 +138,12 @@ func (c *checker) partition(d *Disk, p *Partition, at string, last bool) {
 	label := ""
 	files := len(p.Files) > 0 || len(p.Trees) > 0
 	switch {
+	case p.Content == "boot" && (c.spec.Boot == nil || c.spec.Boot.Loader == "none"):
+		c.errorf(at+".content", "it has what a boot loader reads, and boot.loader says that there is none")
+	case p.Content == "boot" && p.FS != "vfat" && p.FS != "ext4":
+		c.errorf(at+".fs", "boot loaders read vfat, and some ext4")
+	case p.Content == "boot" && c.spec.Boot.Loader != "extlinux" && p.FS != "vfat":
+		c.errorf(at+".fs", "the loader %s is on vfat", c.spec.Boot.Loader)
 	case p.Content != "":
 	case files:
 		p.Content = "files"
@@ -147,9 +153,9 @@ func (c *checker) partition(d *Disk, p *Partition, at string, last bool) {
 		p.Content = "rootfs"
 	}
 	switch {
-	case files && p.Content != "files":
+	case files && p.Content != "files" && p.Content != "boot":
 		c.errorf(at+".content", "it is %s, and there are files", p.Content)
-	case p.FS == "none" && p.Content != "empty":
+	case p.FS == "none" && p.Content != "empty" && p.Content != "boot":
 		c.errorf(at+".fs", "a partition without a file system is empty; content of another kind is a matter of the key \"raw\" of the disk")
 	case p.FS == "vfat" && p.Content == "rootfs":
 		c.errorf(at+".fs", "vfat holds no links, modes and owners, and so no root file system")
@@ -313,6 +319,9 @@ func (s *Spec) StorePaths() (paths []storepath.Path) {
 		if p, err := storepath.ParseBase(base); err == nil && !slices.Contains(paths, p) {
 			paths = append(paths, p)
 		}
+	}
+	for _, file := range s.Boot.StoreFiles() {
+		add(file)
 	}
 	for _, o := range s.Outputs {
 		if o.Disk == nil {

@@ -40,7 +40,7 @@ type Raw struct {
 // is set.
 type Partition struct {
 	FS         string          `key:"fs" only:"ext4 squashfs erofs vfat none" need:"yes"`
-	Content    string          `key:"content" only:"rootfs files empty" unset:"files where there are files or trees, empty for vfat and none, rootfs for others"`
+	Content    string          `key:"content" only:"rootfs boot files empty" unset:"files where there are files or trees, empty for vfat and none, rootfs for others"`
 	Size       Size            `key:"size" is:"size" unset:"fit; fill for the last one on a disk of fixed size"`
 	Name       string          `key:"name" is:"partition name" unset:"the label, or root, esp or data"`
 	Type       string          `key:"type" is:"partition type" unset:"esp for vfat, linux-generic for others"`

@@ -247,12 +247,3 @@ type Tree struct {
 	Owner  Owner  `key:"owner" is:"owner" default:"0:0"`
 	Origin Origin
 }
-
-// Boot is how the image starts. Kernel and Initrd are "auto", "none" or the path
-// of a file in the store.
-type Boot struct {
-	Kernel  string `key:"kernel" is:"boot file" default:"auto"`
-	Initrd  string `key:"initrd" is:"boot file" unset:"auto, or none without a kernel"`
-	Cmdline string `key:"cmdline" is:"kernel arguments" unset:"empty"`
-	Loader  string `key:"loader" only:"none" default:"none"`
-}

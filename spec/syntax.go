@@ -36,16 +36,21 @@ var syntaxes = []syntax{
 	of("account text", "a text of one line without a colon", `^[^:\n]*$`, accountText),
 	of("boot file", "`auto`, `none`, or a file in a store path: `/nix/store/HASH-NAME/FILE`",
 		`^(auto|none|/nix/store/[0-9a-z]{32}-[^/]+/.+)$`, bootFile),
+	of("bus", "what disks are behind", `^[a-z]+$`, matching(`^(ata|mmc|nvme|scsi|usb|virtio)$`, "one of ata, mmc, nvme, scsi, usb, virtio")),
 	of("cache", "the URL of a binary cache (`https://…`, `http://…`, `s3://…`, `file:///…`) or the name of a directory; without user and password",
 		`^[^#]+$`, cacheURL),
 	of("command", "the absolute path of a program in the image and its arguments: words as in a shell, with quotes; nothing is expanded",
 		`/`, ParseCommand),
 	of("file", "the name of a file of the machine that builds; a relative one starts at the directory of the spec",
 		`.`, fileName),
+	of("file pattern", "names separated by slashes, in which `*`, `?` and `[a-z]` stand for characters of one name", `^[^/]`, filePattern),
 	of("file system type", "as mount -t has it", `^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`, matching(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`, "a type of file system, such as ext4 or tmpfs")),
 	of("host name", "letters, digits and dashes, in parts separated by dots; up to 64 bytes",
 		`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$`, hostName),
+	of("initrd", "`auto`, `none`, `generate`, or a file in a store path: `/nix/store/HASH-NAME/FILE`",
+		`^(auto|none|generate|/nix/store/[0-9a-z]{32}-[^/]+/.+)$`, initrdFile),
 	of("kernel arguments", "printable ASCII, up to 2047 characters", `^[ -~]*$`, kernelArguments),
+	of("kernel module", "the name of a module, or an alias of one", `^[^\s]+$`, matching(`^[^\s/\x00-\x20]{1,255}$`, "the name of a kernel module")),
 	of("key name", "what is before the colon of a public key", `^[^:\s]+$`, matching(`^[^:\s]+$`, "the name of a key: that is what is before its colon")),
 	of("label", "up to 16 bytes", `^.{0,16}$`, label),
 	of("line", "a text of one line", `^[^\n]*$`, line),
@@ -61,6 +66,7 @@ var syntaxes = []syntax{
 	of("offset", "a number with a unit: B, K, M, G or T, powers of 1024; it may be 0B", `^[0-9]+[BKMGT]$`, ParseOffset),
 	of("output name", "the name of an output of a package",
 		`^[A-Za-z0-9_-]{1,64}$`, matching(`^[A-Za-z0-9_-]{1,64}$`, "the name of an output, such as out or bin")),
+	of("overlay device", "`tmpfs`, or a device as for `root`", `.`, overlayDevice),
 	of("owner", "`USER`, `USER:GROUP` or `UID:GID`; a user alone stands for the user and the user's group",
 		`^[a-z0-9_][a-z0-9_-]*(:[a-z0-9_][a-z0-9_-]*)?$`, ParseOwner),
 	of("package name", "the name of a package",
@@ -74,6 +80,7 @@ var syntaxes = []syntax{
 		`^/`, pathPattern),
 	of("public key", "`NAME:BASE64`, as in Nix's trusted-public-keys", `^[^:]+:[A-Za-z0-9+/]{43}=$`, narinfo.ParseKey),
 	of("relative path", "names separated by slashes, without `.` and `..`", `^[^/]`, relativePath),
+	of("root device", "`LABEL=…`, `UUID=…`, `PARTLABEL=…`, `PARTUUID=…` or `/dev/…`", `^(LABEL|UUID|PARTLABEL|PARTUUID)=.+|^/dev/.+`, rootDevice),
 	of("seed", "a text of 1 to 1024 bytes", `.`, seed),
 	of("serial number", "eight hexadecimal digits, with or without a dash in the middle", `^[0-9A-Fa-f]{4}-?[0-9A-Fa-f]{4}$`, ParseSerial),
 	of("size", "`fit`, `fit+256M`, `fit+10%`, `2G` or, for a partition, `fill`; B, K, M, G and T are powers of 1024",
@@ -278,4 +285,42 @@ func bootFile(s string) (string, error) {
 		return "", bad
 	}
 	return p, nil
+}
+
+func initrdFile(s string) (string, error) {
+	if s == "generate" {
+		return s, nil
+	}
+	p, err := bootFile(s)
+	if err != nil {
+		return "", fmt.Errorf("%s is not auto, none, generate, or a file in a store path: /nix/store/HASH-NAME/FILE", clip(s))
+	}
+	return p, nil
+}
+
+func filePattern(s string) (string, error) {
+	p, err := pathPattern("/" + s)
+	if err != nil || p != "/"+s || s == "" {
+		return "", fmt.Errorf("%s is not a pattern of names separated by slashes", clip(s))
+	}
+	return s, nil
+}
+
+var rootDevices = regexp.MustCompile(`^((LABEL|UUID|PARTLABEL|PARTUUID)=|/dev/)[!-~]+$`)
+
+func rootDevice(s string) (string, error) {
+	if !rootDevices.MatchString(s) || len(s) > 255 {
+		return "", fmt.Errorf("%s is not a device: write LABEL=…, UUID=…, PARTLABEL=…, PARTUUID=… or /dev/…", clip(s))
+	}
+	return s, nil
+}
+
+func overlayDevice(s string) (string, error) {
+	if s == "tmpfs" {
+		return s, nil
+	}
+	if d, err := rootDevice(s); err == nil {
+		return d, nil
+	}
+	return "", fmt.Errorf("%s is not tmpfs or a device, such as LABEL=data", clip(s))
 }

@@ -18,6 +18,7 @@ import (
 	"thaw/assemble"
 	"thaw/fhs"
 	"thaw/internal/atomicfile"
+	"thaw/output"
 	"thaw/rootfs"
 	"thaw/spec"
 )
@@ -205,7 +206,9 @@ func linkPlaces(values []string) ([]string, error) {
 // are whole.
 func (w *work) build(ctx context.Context, o *buildOptions, outs []*destination, stdout io.Writer) (rs []*result, boot *booting, err error) {
 	err = w.while(func(ctx context.Context) error {
-		images, root, err := w.write(ctx, outs, stdout)
+		source := w.newContent(ctx, filepath.Dir(outs[0].path))
+		defer source.spool.close()
+		images, root, err := w.write(ctx, outs, source, stdout)
 		for _, img := range images {
 			defer img.abort()
 		}
@@ -222,23 +225,16 @@ func (w *work) build(ctx context.Context, o *buildOptions, outs []*destination, 
 		for _, img := range images {
 			rs, whole = append(rs, img.result), append(whole, img.commit)
 		}
-		files := assemble.NewFiles(w.src, w.plan)
-		if boot, err = w.boots(ctx, files); err != nil {
+		if boot, err = source.booting(); err != nil {
 			return err
 		}
-		for _, b := range []struct {
-			file, key string
-			find      func(context.Context, *assemble.Files) (*assemble.Place, error)
-		}{{o.kernelOut, "kernel", w.kernel}, {o.initrdOut, "initrd", w.initrd}} {
-			if b.file == "" {
-				continue
-			}
-			f, err := beside(ctx, b.file, b.key, files, b.find)
-			if err != nil {
-				return err
-			}
+		files, err := source.besides(o)
+		for _, f := range files {
 			defer f.Abort()
 			whole = append(whole, f.Commit)
+		}
+		if err != nil {
+			return err
 		}
 		for _, commit := range whole {
 			if err := commit(); err != nil {
@@ -252,9 +248,7 @@ func (w *work) build(ctx context.Context, o *buildOptions, outs []*destination, 
 
 // write writes the outputs, all from one reading of the objects. The caller aborts or
 // commits the images, of which there may be some where there is an error.
-func (w *work) write(ctx context.Context, outs []*destination, stdout io.Writer) (images []*image, root *assemble.Root, err error) {
-	source := &content{work: w, ctx: ctx, dir: filepath.Dir(outs[0].path)}
-	defer source.close()
+func (w *work) write(ctx context.Context, outs []*destination, source *content, stdout io.Writer) (images []*image, root *assemble.Root, err error) {
 	var sinks []rootfs.Sink
 	for _, out := range outs {
 		img, err := w.create(out, source, stdout)
@@ -305,83 +299,45 @@ type booting struct {
 }
 
 // boots returns what the spec says of booting, nil for nothing.
-func (w *work) boots(ctx context.Context, files *assemble.Files) (*booting, error) {
-	s := w.target.spec.Boot
-	if s == nil {
+func (c *content) booting() (b *booting, err error) {
+	w := c.work
+	if w.target.spec.Boot == nil {
 		return nil, nil
 	}
-	b := &booting{Cmdline: s.Cmdline}
-	kernel, err := w.kernel(ctx, files)
+	b = &booting{}
+	kernel, err := w.kernel(c.ctx, c.files)
 	if err != nil {
 		return nil, fmt.Errorf("boot.kernel: %w", err)
 	}
-	initrd, err := w.initrd(ctx, files)
+	initrd, err := w.initrd(c.ctx, c.files)
 	if err != nil {
 		return nil, fmt.Errorf("boot.initrd: %w", err)
 	}
 	if kernel != nil {
 		b.Kernel = kernel.String()
+		if b.Cmdline, err = w.cmdline(c.ctx, c.files); err != nil {
+			return nil, fmt.Errorf("boot.cmdline: %w", err)
+		}
 	}
 	if initrd != nil {
 		b.Initrd = initrd.String()
 	}
+	if w.target.spec.Boot.Initrd == "generate" {
+		b.Initrd = "generated"
+	}
 	return b, nil
 }
 
-// kernel finds the kernel: as the spec says, or in the packages; nil if there shall be
-// none.
-func (w *work) kernel(ctx context.Context, files *assemble.Files) (*assemble.Place, error) {
-	switch b := w.target.spec.Boot; {
-	case b == nil || b.Kernel == "auto":
-		return files.Kernel(ctx)
-	case b.Kernel == "none":
-		return nil, nil
-	default:
-		return regular(files.Find(ctx, b.Kernel))
-	}
-}
-
-// initrd finds the initrd likewise. In the packages there need not be one.
-func (w *work) initrd(ctx context.Context, files *assemble.Files) (*assemble.Place, error) {
-	switch b := w.target.spec.Boot; {
-	case b == nil:
-		return files.Initrd(ctx)
-	case b.Initrd == "auto":
-		p, err := files.Initrd(ctx)
-		if none := (*assemble.NoBootFileError)(nil); errors.As(err, &none) {
-			return nil, nil
-		}
-		return p, err
-	case b.Initrd == "none":
-		return nil, nil
-	default:
-		return regular(files.Find(ctx, b.Initrd))
-	}
-}
-
-// regular holds that a place is that of a file.
-func regular(p *assemble.Place, err error) (*assemble.Place, error) {
-	if err == nil && !p.Mode.IsRegular() {
-		err = fmt.Errorf("%s is not a file", p)
-	}
-	return p, err
-}
-
-// beside begins a file beside the outputs that the system boots with.
-func beside(ctx context.Context, name, key string, files *assemble.Files, find func(context.Context, *assemble.Files) (*assemble.Place, error)) (*atomicfile.File, error) {
-	p, err := find(ctx, files)
-	if err != nil {
-		return nil, err
-	}
-	if p == nil {
-		return nil, usage("leave out --"+key+"-out", "there is no %s to copy: the spec has none", key)
+// beside begins a file beside the outputs with what the system boots with.
+func beside(name, what string, data *io.SectionReader) (*atomicfile.File, error) {
+	if data == nil {
+		return nil, usage("leave out --"+what+"-out", "there is no %s to copy: the spec has none", what)
 	}
 	f, err := atomicfile.Create(name, 0o666)
 	if err != nil {
 		return nil, err
 	}
-	err = files.Copy(ctx, p, f)
-	if err == nil {
+	if _, err = io.Copy(f, io.NewSectionReader(data, 0, data.Size())); err == nil {
 		err = f.Sync()
 	}
 	if err != nil {
@@ -389,6 +345,57 @@ func beside(ctx context.Context, name, key string, files *assemble.Files, find f
 		return nil, err
 	}
 	return f, nil
+}
+
+// besides begins the files beside the outputs that are asked for.
+func (c *content) besides(o *buildOptions) (files []*atomicfile.File, err error) {
+	add := func(name, what string, data *io.SectionReader, err error) error {
+		if err != nil {
+			return err
+		}
+		f, err := beside(name, what, data)
+		if err == nil {
+			files = append(files, f)
+		}
+		return err
+	}
+	if o.kernelOut != "" {
+		kernel, err := c.place(c.work.kernel)
+		if err := add(o.kernelOut, "kernel", kernel, err); err != nil {
+			return files, err
+		}
+	}
+	if o.initrdOut != "" {
+		var initrd *io.SectionReader
+		if b := c.work.target.spec.Boot; b != nil && b.Initrd == "generate" {
+			initrd, err = c.generate(c.firstRoot())
+		} else {
+			initrd, err = c.place(c.work.initrd)
+		}
+		if err := add(o.initrdOut, "initrd", initrd, err); err != nil {
+			return files, err
+		}
+	}
+	return files, nil
+}
+
+// place returns the content of a file that is to be found, nil for none.
+func (c *content) place(find func(context.Context, *assemble.Files) (*assemble.Place, error)) (*io.SectionReader, error) {
+	p, err := find(c.ctx, c.files)
+	if p == nil || err != nil {
+		return nil, err
+	}
+	return c.at(p)
+}
+
+// firstRoot is the device of the root file system on the first disk, "" for none.
+func (c *content) firstRoot() string {
+	for i := range c.work.target.spec.Outputs {
+		if device := output.RootDevice(&c.work.target.spec.Outputs[i], c.work.plan.ID); device != "" {
+			return device
+		}
+	}
+	return ""
 }
 
 // result is what was written.

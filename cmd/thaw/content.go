@@ -16,27 +16,90 @@ import (
 )
 
 // content is what disks hold besides the root file system: files of this machine and
-// of store paths.
+// of store paths, and what boots.
 type content struct {
 	work  *work
 	ctx   context.Context
-	dir   string // for the spool
 	files *assemble.Files
-	spool *os.File // what came from store paths; without a name
-	end   int64    // of the spool
-	seen  map[string]*stored
+	spool *spool
+	seen  map[string]*stored   // of store paths
+	boots map[string]*bootable // by the device of the root file system
 }
 
-// stored is a file or directory of a store path, with its files in the spool.
+// newContent makes the content of outputs, of which something is kept in dir for a
+// while.
+func (w *work) newContent(ctx context.Context, dir string) *content {
+	return &content{
+		work: w, ctx: ctx, files: assemble.NewFiles(w.src, w.plan), spool: &spool{dir: dir},
+		seen: map[string]*stored{}, boots: map[string]*bootable{},
+	}
+}
+
+// A spool keeps contents in a file without a name.
+type spool struct {
+	dir  string
+	file *os.File
+	end  int64
+}
+
+// Write appends to the spool.
+func (s *spool) Write(p []byte) (int, error) {
+	if s.file == nil {
+		f, err := os.CreateTemp(s.dir, ".thaw.*.part")
+		if err != nil {
+			return 0, err
+		}
+		os.Remove(f.Name())
+		s.file = f
+	}
+	n, err := s.file.WriteAt(p, s.end)
+	s.end += int64(n)
+	return n, err
+}
+
+// section returns what was written from a place on.
+func (s *spool) section(from int64) *io.SectionReader {
+	return io.NewSectionReader(s.file, from, s.end-from)
+}
+
+func (s *spool) close() {
+	if s.file != nil {
+		s.file.Close()
+	}
+}
+
+// stored is a file or directory with its files in the spool.
 type stored struct {
 	entries []rootfs.Entry
-	at      []int64 // in the spool, of regular files
+	data    []*io.SectionReader // of regular files
+	spool   *spool
 }
 
-func (c *content) close() {
-	if c.spool != nil {
-		c.spool.Close()
+// Add implements [rootfs.Sink].
+func (s *stored) Add(e rootfs.Entry, data io.Reader) error {
+	from := s.spool.end
+	var section *io.SectionReader
+	if data != nil {
+		if _, err := io.Copy(s.spool, data); err != nil {
+			return err
+		}
+		section = s.spool.section(from)
 	}
+	s.entries, s.data = append(s.entries, e), append(s.data, section)
+	return nil
+}
+
+// open returns the content of a regular file.
+func (s *stored) open(i int) io.ReadCloser {
+	return io.NopCloser(io.NewSectionReader(s.data[i], 0, s.data[i].Size()))
+}
+
+// file returns the only file that there is.
+func (s *stored) file() (*io.SectionReader, error) {
+	if len(s.data) != 1 || s.data[0] == nil {
+		return nil, errors.New("it is a directory, and a file is needed")
+	}
+	return s.data[0], nil
 }
 
 // store returns what is at a path in the store.
@@ -44,41 +107,16 @@ func (c *content) store(path string) (*stored, error) {
 	if s := c.seen[path]; s != nil {
 		return s, nil
 	}
-	if c.spool == nil {
-		f, err := os.CreateTemp(c.dir, ".thaw.*.part")
-		if err != nil {
-			return nil, err
-		}
-		os.Remove(f.Name())
-		c.spool, c.seen = f, map[string]*stored{}
-	}
-	s := &stored{}
-	if c.files == nil {
-		c.files = assemble.NewFiles(c.work.src, c.work.plan)
-	}
 	at, err := c.files.Find(c.ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	err = c.files.Walk(c.ctx, at, func(e rootfs.Entry, data io.Reader) error {
-		s.entries, s.at = append(s.entries, e), append(s.at, c.end)
-		if data == nil {
-			return nil
-		}
-		n, err := io.Copy(io.NewOffsetWriter(c.spool, c.end), data)
-		c.end += n
-		return err
-	})
-	if err != nil {
+	s := &stored{spool: c.spool}
+	if err := c.files.Walk(c.ctx, at, s.Add); err != nil {
 		return nil, err
 	}
 	c.seen[path] = s
 	return s, nil
-}
-
-// open returns the content of a regular file.
-func (c *content) open(s *stored, i int) io.ReadCloser {
-	return io.NopCloser(io.NewSectionReader(c.spool, s.at[i], s.entries[i].Size))
 }
 
 // Raw implements [output.Source].
@@ -98,13 +136,14 @@ func (c *content) Raw(o *spec.Output, i int) (io.ReadCloser, int64, error) {
 		return f, st.Size(), nil
 	}
 	s, err := c.store(raw.Store)
-	if err == nil && !s.entries[0].Mode.IsRegular() {
-		err = fmt.Errorf("%s is a directory", raw.Store)
-	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("%s: %w", place, err)
 	}
-	return c.open(s, 0), s.entries[0].Size, nil
+	file, err := s.file()
+	if err != nil {
+		return nil, 0, fmt.Errorf("%s: %s: %w", place, raw.Store, err)
+	}
+	return s.open(0), file.Size(), nil
 }
 
 // Files implements [output.Source].
@@ -120,6 +159,11 @@ func (c *content) Files(o *spec.Output, i int) (*rootfs.Tree, error) {
 		}
 		if err := c.lay(tree, strings.TrimPrefix(f.Path, "/"), f.Store); err != nil {
 			return nil, fmt.Errorf("%s: %w", c.work.target.spec.Place(partitionKey(o, p)+".files", f.Origin), err)
+		}
+	}
+	if p.Content == "boot" {
+		if err := c.layBoot(tree, o); err != nil {
+			return nil, err
 		}
 	}
 	top := rootfs.Dir(".", 0o755)
@@ -173,7 +217,7 @@ func (c *content) lay(tree *rootfs.Tree, to, path string) error {
 		if e.Mode.IsDir() {
 			tree.Put(e, nil)
 		} else {
-			tree.PutFile(e, func() (io.ReadCloser, error) { return c.open(s, i), nil })
+			tree.PutFile(e, func() (io.ReadCloser, error) { return s.open(i), nil })
 		}
 	}
 	return nil

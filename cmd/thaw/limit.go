@@ -93,7 +93,7 @@ func (w *work) extra(o *spec.Output) (*output.Extra, error) {
 	if o.Disk == nil {
 		return x, nil
 	}
-	source := &content{work: w}
+	source := w.newContent(w.ctx, "")
 	for i := range o.Disk.Raw {
 		raw := &o.Disk.Raw[i]
 		if raw.Store != "" {
@@ -115,9 +115,16 @@ func (w *work) extra(o *spec.Output) (*output.Extra, error) {
 		if x.Files[i].Tree, err = source.local(o, p); err != nil {
 			return nil, err
 		}
+		stored := []string{}
 		for _, f := range p.Files {
-			if f.Store != "" {
-				x.Files[i].Store = append(x.Files[i].Store, w.plan.Holder(f.Store))
+			stored = append(stored, f.Store)
+		}
+		if p.Content == "boot" {
+			stored = append(stored, w.target.spec.Boot.StoreFiles()...)
+		}
+		for _, name := range stored {
+			if info := w.plan.Holder(name); info != nil {
+				x.Files[i].Store = append(x.Files[i].Store, info)
 			}
 		}
 	}

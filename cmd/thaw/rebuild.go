@@ -62,7 +62,9 @@ func (w *work) rebuild(ctx context.Context, outs []*destination, images []*image
 		second[i] = &destination{filepath.Join(dir, fmt.Sprintf("output-%d", i)), o.of}
 	}
 	return again.while(func(ctx context.Context) error {
-		rebuilt, _, err := again.write(ctx, second, io.Discard)
+		source := again.newContent(ctx, dir)
+		defer source.spool.close()
+		rebuilt, _, err := again.write(ctx, second, source, io.Discard)
 		for _, img := range rebuilt {
 			defer img.abort()
 		}

@@ -1,0 +1,380 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"thaw/assemble"
+	"thaw/boot/loader"
+	"thaw/boot/syslinux"
+	"thaw/boot/uki"
+	"thaw/output"
+	"thaw/overlay"
+	"thaw/rootfs"
+	"thaw/spec"
+)
+
+// A bootable is what a boot loader starts.
+type bootable struct {
+	kernel  *io.SectionReader
+	initrd  *io.SectionReader // nil for none
+	cmdline string
+	machine uki.Machine
+}
+
+// kernel finds the kernel: as the spec says, or in the packages; nil if there shall be
+// none.
+func (w *work) kernel(ctx context.Context, files *assemble.Files) (*assemble.Place, error) {
+	switch b := w.target.spec.Boot; {
+	case b == nil || b.Kernel == "auto":
+		return files.Kernel(ctx)
+	case b.Kernel == "none":
+		return nil, nil
+	default:
+		return regular(files.Find(ctx, b.Kernel))
+	}
+}
+
+// initrd finds the initrd likewise. In the packages there need not be one.
+func (w *work) initrd(ctx context.Context, files *assemble.Files) (*assemble.Place, error) {
+	switch b := w.target.spec.Boot; {
+	case b == nil:
+		return files.Initrd(ctx)
+	case b.Initrd == "auto":
+		p, err := files.Initrd(ctx)
+		if none := (*assemble.NoBootFileError)(nil); errors.As(err, &none) {
+			return nil, nil
+		}
+		return p, err
+	case b.Initrd == "none", b.Initrd == "generate":
+		return nil, nil
+	default:
+		return regular(files.Find(ctx, b.Initrd))
+	}
+}
+
+// regular holds that a place is that of a file.
+func regular(p *assemble.Place, err error) (*assemble.Place, error) {
+	if err == nil && !p.Mode.IsRegular() {
+		err = fmt.Errorf("%s is not a file", p)
+	}
+	return p, err
+}
+
+// maxParams is the length limit of a file kernel-params, in bytes.
+const maxParams = 64 << 10
+
+// cmdline returns the kernel's arguments: those of a package that has a file
+// kernel-params, as the top level of a NixOS system, with its init, and those of the
+// spec.
+func (w *work) cmdline(ctx context.Context, files *assemble.Files) (string, error) {
+	words := []string{}
+	for _, root := range w.plan.Roots() {
+		p, err := files.Find(ctx, root.String()+"/kernel-params")
+		if absent := (*assemble.NotThereError)(nil); errors.As(err, &absent) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		var text strings.Builder
+		if err := files.Copy(ctx, p, &limited{w: &text, left: maxParams}); err != nil {
+			return "", fmt.Errorf("%s: %w", p, err)
+		}
+		words = append([]string{"init=" + root.String() + "/init"}, strings.Fields(text.String())...)
+		break
+	}
+	if b := w.target.spec.Boot; b != nil {
+		words = append(words, b.Cmdline)
+	}
+	return strings.TrimSpace(strings.Join(words, " ")), nil
+}
+
+// limited passes on so many bytes and no more.
+type limited struct {
+	w    io.Writer
+	left int
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.left -= len(p); l.left < 0 {
+		return 0, fmt.Errorf("it is longer than %d bytes", maxParams)
+	}
+	return l.w.Write(p)
+}
+
+// system returns what boots from an output.
+func (c *content) system(o *spec.Output) (*bootable, error) {
+	w, b := c.work, c.work.target.spec.Boot
+	device := output.RootDevice(o, w.plan.ID)
+	if s := c.boots[device]; s != nil {
+		return s, nil
+	}
+	s := &bootable{}
+	place, err := w.kernel(c.ctx, c.files)
+	if err == nil {
+		s.kernel, err = c.at(place)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("boot.kernel: %w", err)
+	}
+	switch k, err := uki.ReadKernel(s.kernel); {
+	case err == nil:
+		s.machine = k.Machine
+	case b.Loader == "uki" || b.Loader == "systemd-boot" || b.Loader == "efi":
+		return nil, fmt.Errorf("boot.kernel: %s: %w", place, err)
+	}
+	if machine := machines[w.target.spec.Arch]; machine != 0 && s.machine != 0 && machine != s.machine {
+		return nil, fmt.Errorf("boot.kernel: %s is for %v, and arch is %s", place, s.machine, w.target.spec.Arch)
+	}
+	s.machine = cmp.Or(s.machine, machines[w.target.spec.Arch])
+	if b.Initrd == "generate" {
+		if s.initrd, err = c.generate(device); err != nil {
+			return nil, fmt.Errorf("boot.generate: %w", err)
+		}
+	} else if place, err = w.initrd(c.ctx, c.files); err == nil && place != nil {
+		s.initrd, err = c.at(place)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("boot.initrd: %w", err)
+	}
+	if s.cmdline, err = w.cmdline(c.ctx, c.files); err != nil {
+		return nil, fmt.Errorf("boot.cmdline: %w", err)
+	}
+	c.boots[device] = s
+	return s, nil
+}
+
+var machines = map[string]uki.Machine{
+	"x86_64-linux": uki.X64, "aarch64-linux": uki.AA64, "i686-linux": uki.IA32, "armv7l-linux": uki.ARM, "armv6l-linux": uki.ARM,
+	"riscv64-linux": uki.RISCV64, "loongarch64-linux": uki.LoongArch64,
+}
+
+// at returns the content of a file in the store.
+func (c *content) at(p *assemble.Place) (*io.SectionReader, error) {
+	s, err := c.store(p.String())
+	if err != nil {
+		return nil, err
+	}
+	return s.file()
+}
+
+// blob returns a file or directory that the spec names for a key of boot.
+func (c *content) blob(key string, b *spec.Blob) (s *stored, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("boot.%s: %w", key, err)
+		}
+	}()
+	if b.Store != "" {
+		return c.store(b.Store)
+	}
+	sp := c.work.target.spec
+	st, err := os.Stat(sp.File(b.Source))
+	if err != nil {
+		return nil, err
+	}
+	s = &stored{spool: c.spool}
+	if st.IsDir() {
+		tree, err := overlay.ReadPartition(sp, &spec.Partition{Trees: []spec.Tree{{Source: b.Source, Path: "/"}}}, "boot."+key)
+		if err != nil {
+			return nil, err
+		}
+		return s, tree.Send(s)
+	}
+	f, err := openFile(sp.File(b.Source))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return s, s.Add(rootfs.Entry{Path: ".", Mode: 0o644}, f)
+}
+
+// blobFile returns a file that the spec names for a key of boot; nil for none.
+func (c *content) blobFile(key string, b *spec.Blob) (*io.SectionReader, error) {
+	if b == nil {
+		return nil, nil
+	}
+	s, err := c.blob(key, b)
+	if err != nil {
+		return nil, err
+	}
+	file, err := s.file()
+	if err != nil {
+		return nil, fmt.Errorf("boot.%s: %w", key, err)
+	}
+	return file, nil
+}
+
+// blobBytes is blobFile for what has to be in memory.
+func (c *content) blobBytes(key string, b *spec.Blob, most int64) ([]byte, error) {
+	file, err := c.blobFile(key, b)
+	if file == nil || err != nil {
+		return nil, err
+	}
+	if file.Size() > most {
+		return nil, fmt.Errorf("boot.%s: it has %d bytes, and %d are the most", key, file.Size(), most)
+	}
+	return io.ReadAll(io.NewSectionReader(file, 0, file.Size()))
+}
+
+// blobFiles returns the files in a directory that the spec names for a key of boot, by
+// their paths.
+func (c *content) blobFiles(key string, b *spec.Blob) (map[string]loader.File, error) {
+	if b == nil {
+		return nil, nil
+	}
+	s, err := c.blob(key, b)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]loader.File{}
+	for i, e := range s.entries {
+		if s.data[i] == nil {
+			continue
+		}
+		if e.Path == "." {
+			return nil, fmt.Errorf("boot.%s: it is a file, and a directory is needed", key)
+		}
+		files[e.Path] = loader.Section(s.data[i])
+	}
+	return files, nil
+}
+
+// layBoot puts what the boot loader reads into a tree, below what is there.
+func (c *content) layBoot(tree *rootfs.Tree, o *spec.Output) error {
+	boot, err := c.bootTree(o)
+	if err != nil {
+		return err
+	}
+	boot.Lay(tree)
+	*tree = *boot
+	return nil
+}
+
+// bootTree returns what the boot loader reads.
+func (c *content) bootTree(o *spec.Output) (*rootfs.Tree, error) {
+	b := c.work.target.spec.Boot
+	s, err := c.system(o)
+	if err != nil {
+		return nil, err
+	}
+	m := loader.Menu{Machine: s.machine, Timeout: b.Timeout, Time: c.work.plan.Time}
+	e := loader.Entry{ID: entryID(c.work.target.spec.Name), Title: b.Title}
+	if b.Stub != nil {
+		if e.UKI, err = c.unified(s); err != nil {
+			return nil, err
+		}
+	} else {
+		e.Kernel, e.Cmdline = loader.Section(s.kernel), s.cmdline
+		if s.initrd != nil {
+			e.Initrd = loader.Section(s.initrd)
+		}
+		dtb, err := c.blobFile("dtb", b.DTB)
+		if err != nil {
+			return nil, err
+		}
+		if dtb != nil {
+			e.DTB = loader.Section(dtb)
+		}
+		if e.DTBs, err = c.blobFiles("dtbs", b.DTBs); err != nil {
+			return nil, err
+		}
+	}
+	m.Entries = []loader.Entry{e}
+	tree, err := c.loaderTree(m)
+	if err != nil {
+		return nil, fmt.Errorf("boot.loader: %s: %w", b.Loader, err)
+	}
+	return tree, nil
+}
+
+// entryID makes a name for an entry of a menu of that of a spec.
+func entryID(name string) string { return strings.TrimRight(name, "._-") }
+
+// unified makes a unified kernel image.
+func (c *content) unified(s *bootable) (loader.File, error) {
+	b := c.work.target.spec.Boot
+	p := uki.Parts{Linux: s.kernel, Cmdline: s.cmdline}
+	var err error
+	if p.Stub, err = c.blobBytes("stub", b.Stub, uki.MaxStub); err != nil {
+		return loader.File{}, err
+	}
+	if p.DTB, err = c.blobBytes("dtb", b.DTB, uki.MaxStub); err != nil {
+		return loader.File{}, err
+	}
+	if s.initrd != nil {
+		p.Initrds = []*io.SectionReader{s.initrd}
+	}
+	p.OSRelease = fmt.Appendf(nil, "ID=%s\nPRETTY_NAME=%q\nVERSION_ID=1\n", entryID(c.work.target.spec.Name), b.Title)
+	img, err := uki.New(p)
+	if err != nil {
+		return loader.File{}, fmt.Errorf("boot.stub: %w", err)
+	}
+	return loader.File{Size: img.Size(), Open: img.Open}, nil
+}
+
+// loaderTree returns the files of the loader that the spec chooses.
+func (c *content) loaderTree(m loader.Menu) (*rootfs.Tree, error) {
+	b := c.work.target.spec.Boot
+	switch b.Loader {
+	case "systemd-boot":
+		program, err := c.blobFile("program", b.Program)
+		if err != nil {
+			return nil, err
+		}
+		return loader.SystemdBoot(m, loader.Section(program))
+	case "uki", "efi":
+		return loader.EFI(m)
+	case "extlinux":
+		return loader.Extlinux(m)
+	case "raspberry-pi":
+		firmware, err := c.blobFiles("firmware", b.Firmware)
+		if err != nil {
+			return nil, err
+		}
+		return loader.RaspberryPi(m, firmware, b.Config)
+	case "syslinux":
+		bios, err := c.bios()
+		if err != nil {
+			return nil, err
+		}
+		c32, err := c.blobFile("ldlinux", b.Ldlinux)
+		if err != nil {
+			return nil, err
+		}
+		return loader.Syslinux(m, loader.Bytes(bios.Sys()), loader.Section(c32))
+	}
+	return nil, errors.New("there is no such loader")
+}
+
+// bios returns the loader for BIOSes.
+func (c *content) bios() (*syslinux.Loader, error) {
+	program, err := c.blobFile("program", c.work.target.spec.Boot.Program)
+	if err != nil {
+		return nil, err
+	}
+	return syslinux.Open(io.NewSectionReader(program, 0, program.Size()))
+}
+
+// BIOS implements [output.Source].
+func (c *content) BIOS() (*output.BIOS, error) {
+	b := c.work.target.spec.Boot
+	if b == nil || b.Loader != "syslinux" {
+		return nil, nil
+	}
+	l, err := c.bios()
+	if err != nil {
+		return nil, fmt.Errorf("boot.program: %w", err)
+	}
+	code, err := c.blobBytes("mbr", b.MBR, output.CodeSize)
+	if err != nil {
+		return nil, err
+	}
+	return &output.BIOS{Code: code, Loader: l}, nil
+}
