@@ -134,12 +134,15 @@ func (o *Options) checkConfig() error {
 	labels := func(m map[string]string) []string {
 		return append(slices.Sorted(maps.Keys(m)), slices.Sorted(maps.Values(m))...)
 	}
-	for what, list := range map[string][]string{
-		"entrypoint": c.Entrypoint, "cmd": c.Cmd, "env": c.Env, "user": {c.User}, "working directory": {c.WorkingDir},
-		"volumes": c.Volumes, "labels": labels(c.Labels), "annotations": labels(o.Annotations),
+	for _, part := range []struct {
+		what string
+		list []string
+	}{
+		{"entrypoint", c.Entrypoint}, {"cmd", c.Cmd}, {"env", c.Env}, {"user", []string{c.User}}, {"working directory", []string{c.WorkingDir}},
+		{"volumes", c.Volumes}, {"labels", labels(c.Labels)}, {"annotations", labels(o.Annotations)},
 	} {
-		for _, s := range list {
-			if err := text(what, s); err != nil {
+		for _, s := range part.list {
+			if err := text(part.what, s); err != nil {
 				return err
 			}
 		}
