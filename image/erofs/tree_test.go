@@ -62,23 +62,6 @@ func text(rnd *rand.Rand, size int) []byte {
 	return b[:size]
 }
 
-// mixed returns pieces of text, of bytes of chance and of zeros.
-func mixed(rnd *rand.Rand, size int) []byte {
-	b := make([]byte, 0, size)
-	for len(b) < size {
-		n := 1 + rnd.IntN(min(size-len(b), 1<<rnd.IntN(22)))
-		switch rnd.IntN(4) {
-		case 0:
-			b = append(b, make([]byte, n)...)
-		case 1:
-			b = append(b, random(n)...)
-		default:
-			b = append(b, text(rnd, n)...)
-		}
-	}
-	return b
-}
-
 // add adds entries behind a root directory, cut into reads by chunk, and closes
 // w.
 func add(w *erofs.Writer, entries []entry, chunk func(io.Reader) io.Reader) error {
