@@ -65,7 +65,7 @@ var layers = map[string][]string{
 	"boot/loader": {"boot/uki", "rootfs"},
 	"closure":     {"narinfo", "storepath"},
 	"layering":    {"narinfo", "storepath"},
-	"estimate":    {"narinfo", "rootfs", "storepath", "image/cpio", "image/disk", "image/erofs", "image/ext4", "image/squashfs"},
+	"estimate":    {"narinfo", "rootfs", "storepath", "image/cpio", "image/erofs", "image/ext4", "image/squashfs"},
 	"substituter": {"narinfo", "storepath", "nixhash", "internal/atomicfile", "internal/decompress", "internal/keylock"},
 
 	// Where it goes to.

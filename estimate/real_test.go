@@ -17,7 +17,6 @@ import (
 	"thaw/estimate"
 	"thaw/fhs"
 	"thaw/image/cpio"
-	"thaw/image/disk"
 	"thaw/image/erofs"
 	"thaw/image/ext4"
 	"thaw/image/squashfs"
@@ -37,6 +36,7 @@ var (
 	fit     = ext4.Options{UUID: [16]byte{1}}
 	roomy   = ext4.Options{UUID: [16]byte{1}, Free: 300 << 20}
 	percent = ext4.Options{UUID: [16]byte{1}, FreePercent: 20}
+	small   = ext4.Options{UUID: [16]byte{1}, BlockSize: 1024, Journal: ext4.JournalAuto, Inodes: 1 << 20}
 	fixed   = ext4.Options{UUID: [16]byte{1}, Size: 1<<30 + 1000}
 )
 
@@ -74,7 +74,7 @@ var formats = []format{
 	{"erofs", ero(erofs.Options{UUID: fit.UUID}), eroded(erofs.Options{UUID: fit.UUID}), 0.1},
 	{"erofs lz4", ero(erofs.Options{UUID: fit.UUID, Compression: erofs.LZ4}), eroded(erofs.Options{UUID: fit.UUID, Compression: erofs.LZ4}), 0.1},
 	{"erofs lz4hc", ero(erofs.Options{UUID: fit.UUID, Compression: erofs.LZ4HC}), eroded(erofs.Options{UUID: fit.UUID, Compression: erofs.LZ4HC}), 0.1},
-	{"disk", func(c *estimate.Content) estimate.Size { return estimate.Disk(c, fit, 0) }, gpt, 0.1},
+	{"ext4 1K", ext(small), volume(small), 0.1},
 }
 
 func ext(o ext4.Options) func(*estimate.Content) estimate.Size {
@@ -175,32 +175,6 @@ func volume(o ext4.Options) func() (writer, error) {
 		w, err := ext4.NewWriter(new(counter), o)
 		return formatted{w}, err
 	}
-}
-
-type partitioned struct {
-	formatted
-	section *disk.Section
-	disk    *disk.Writer
-}
-
-func gpt() (writer, error) {
-	id := disk.MakeGUID([16]byte{1})
-	d, err := disk.NewWriter(new(counter), disk.Options{GUID: id})
-	if err != nil {
-		return nil, err
-	}
-	s, err := d.Add(disk.Partition{Type: disk.TypeLinux, GUID: id})
-	if err != nil {
-		return nil, err
-	}
-	w, err := ext4.NewWriter(s, fit)
-	return partitioned{formatted{w}, s, d}, err
-}
-
-func (p partitioned) Close() (int64, error) {
-	n, err := p.formatted.Close()
-	err = errors.Join(err, p.section.End(n), p.disk.Close())
-	return p.disk.Size(), err
 }
 
 // tee adds to all writers. It holds whole files in memory.

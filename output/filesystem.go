@@ -131,6 +131,7 @@ func serial(p *Params, given spec.Serial, name string) uint32 {
 
 func (v *volume) ext4Options(p *Params) ext4.Options {
 	opt := ext4.Options{
+		BlockSize: int(v.ext4.BlockSize.Bytes), ReservedPercent: v.ext4.Reserved, Inodes: v.ext4.Inodes, Dedupe: v.ext4.Dedupe,
 		Label: *v.ext4.Label, UUID: v.uuid(p, v.ext4.UUID, "ext4"), HashSeed: p.ID(v.name + "/ext4/hash-seed"), Time: p.Time.Unix(),
 	}
 	if v.size.Kind == spec.Fixed {
@@ -139,7 +140,10 @@ func (v *volume) ext4Options(p *Params) ext4.Options {
 		opt.Free, opt.FreePercent = v.size.Bytes, v.size.Percent
 	}
 	if opt.Free > 0 {
-		opt.Capacity = max(ext4.DefaultCapacity, 2*opt.Free)
+		opt.Capacity = min(max(ext4.DefaultCapacity, 2*opt.Free), ext4.CapacityLimit(opt.BlockSize))
+	}
+	if v.ext4.Journal {
+		opt.Journal = ext4.JournalAuto
 	}
 	return opt
 }

@@ -175,6 +175,7 @@ const everyForm = `
   erofs: { type: erofs }
   erofs.plain: { type: erofs, compress: none }
   ext4: { type: ext4 }
+  ext4.rich: { type: ext4, block-size: 1K, journal: true, reserved: 5, inodes: 20000, dedupe: true, size: fit+8M }
   ext4.room: { type: ext4, size: fit+10% }
   parts:
     type: disk

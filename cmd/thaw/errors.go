@@ -35,6 +35,7 @@ func explain(err error) (text, hint string, code int) {
 		forbid   assemble.ForbiddenError
 		stale    *lock.StaleError
 		differs  *differentError
+		inodes   *ext4.NoInodesError
 		pinned   *lock.Error
 		sending  *registry.Error
 	)
@@ -57,6 +58,8 @@ func explain(err error) (text, hint string, code int) {
 		return text, "give it a larger size, or fit", exitFailed
 	case errors.As(err, &differs):
 		return text, "this is a mistake in thaw: please report it, with the spec", exitFailed
+	case errors.As(err, &inodes):
+		return text, "give it more inodes, or leave the key out", exitFailed
 	case errors.As(err, &limit):
 		return text, "make the image smaller, or max-size larger", exitLimit
 	case errors.As(err, &forbid):
