@@ -49,6 +49,7 @@ var layers = map[string][]string{
 	"image/raw":      {"internal/compress"},
 	"image/squashfs": {"rootfs"},
 	"image/tarball":  {"rootfs"},
+	"image/unwrap":   {"image/raw", "internal/decompress"},
 	"image/vdi":      {"image/raw"},
 	"image/vfat":     {"rootfs"},
 	"image/vhd":      {"image/raw"},
