@@ -20,7 +20,13 @@ import (
 func TestSameBytes(t *testing.T) {
 	t.Parallel()
 	caches := []string{repository(t, "testdata/caches/tiny/cache-xz"), repository(t, "testdata/caches/tiny/cache-zstd"), repository(t, "testdata/caches/tiny/cache-br")}
-	sameBytes(t, caches, tinyKey, narinfoPaths(t, caches[0]))
+	var names []string
+	for _, f := range formats {
+		if f.typ != "iso" && f.typ != "oci" { // which need more than store paths
+			names = append(names, f.name)
+		}
+	}
+	sameBytes(t, caches, tinyKey, narinfoPaths(t, caches[0]), names...)
 }
 
 func TestSameBytesLarger(t *testing.T) {
@@ -30,11 +36,11 @@ func TestSameBytesLarger(t *testing.T) {
 	paths := slices.DeleteFunc(narinfoPaths(t, caches[0]), func(p string) bool {
 		return strings.Contains(p, "-merge") || strings.Contains(p, "-pkg-") || strings.HasSuffix(p, "-debug")
 	}) // they collide
-	sameBytes(t, caches, testbedKey, paths)
+	sameBytes(t, caches, testbedKey, paths, "disk", "qcow2", "ext4", "squashfs", "erofs", "tar.zst", "dir")
 }
 
-func sameBytes(t *testing.T, caches []string, key string, paths []string) {
-	for _, format := range []string{"disk", "ext4", "tar", "tar.zst", "cpio.gz", "dir"} {
+func sameBytes(t *testing.T, caches []string, key string, paths []string, formats ...string) {
+	for _, format := range formats {
 		t.Run(format, func(t *testing.T) {
 			t.Parallel()
 			want, wantFiles := "", []string(nil)
@@ -108,6 +114,65 @@ func TestIdentifiers(t *testing.T) {
 	}
 }
 
+// everyOutput has an output of each kind, also of those that are made of a raw disk.
+const everyOutput = `
+  a: { type: disk }
+  b: { type: disk, format: qcow2 }
+  c: { type: disk, format: qcow2, compress: zstd }
+  d: { type: disk, compress: xz }
+  e: { type: disk, format: vmdk }
+  f: { type: ext4 }
+  g: { type: squashfs }
+  h: { type: erofs }
+  i: { type: tar, compress: zstd }
+  j: { type: cpio }
+  k: { type: dir }
+  l: { type: disk, partitions: [ { fs: vfat, files: [ { path: /a, content: a } ] }, { fs: squashfs } ] }
+`
+
+// specFile writes a spec of these packages and everyOutput.
+func specFile(t *testing.T, dir string, paths ...string) string {
+	t.Helper()
+	name := filepath.Join(dir, "every.yaml")
+	text := "version: 1\npackages: [ " + strings.Join(paths, ", ") + " ]\noutputs:" + everyOutput
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// A disk that is full ends a build with one line, and nothing is left, whatever the
+// format.
+func TestFullDisk(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: only root can make a small disk")
+	}
+	full := filepath.Join(t.TempDir(), "full")
+	if err := os.Mkdir(full, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", full, "tmpfs", 0, "size=256k"); err != nil {
+		t.Skipf("SKIPPED: this system mounts nothing: %v", err)
+	}
+	defer testbed.Unmount(full)
+	p := newProgram(t, "--cache", repository(t, "testdata/example"), "--trusted-key", testbedKey)
+	const busybox = "/nix/store/4816nf1754f3jnz5brkh5n9y252l4san-busybox-static-1.35.0"
+	try := func(name string, args ...string) {
+		t.Helper()
+		got := p.try(t, append([]string{"build"}, args...)...)
+		if got.code != exitFailed || !strings.Contains(got.stderr, "no space left on device") || strings.Count(got.stderr, "thaw: ") != 1 {
+			t.Errorf("%s: exit %d\n%s", name, got.code, got.stderr)
+		}
+		empty(t, full)
+	}
+	for _, f := range formats {
+		if f.typ != "iso" && f.typ != "oci" {
+			try(f.name, busybox, "--format", f.name, "-o", full+"/x")
+		}
+	}
+	try("all at once", specFile(t, p.dir, busybox), "-o", full+"/out")
+}
+
 // An interrupted build leaves nothing but a cache that is of use.
 func TestInterrupt(t *testing.T) {
 	var served atomic.Int32
@@ -127,7 +192,7 @@ func TestInterrupt(t *testing.T) {
 	defer close(stuck)
 	p := newProgram(t, "--cache", server.URL, "--trusted-key", tinyKey)
 	paths := narinfoPaths(t, repository(t, "testdata/caches/tiny/cache-xz"))
-	args := append([]string{"build", "-o", p.dir + "/x.img", "--kernel-out", p.dir + "/k"}, paths...)
+	args := []string{"build", "-o", p.dir + "/out", "--kernel-out", p.dir + "/k", specFile(t, t.TempDir(), paths...)}
 	cmd := p.command(t.Context(), args...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
