@@ -52,7 +52,7 @@ type Initrd struct {
 
 // loaderKeys are the keys that a loader needs, and those that it takes besides.
 var loaderKeys = map[string]struct{ needs, takes []string }{
-	"none":         {},
+	"none":         {takes: []string{"dtb", "dtbs"}}, // for outputs that are files
 	"uki":          {needs: []string{"stub"}, takes: []string{"dtb"}},
 	"systemd-boot": {needs: []string{"program"}, takes: []string{"stub", "timeout", "dtb"}},
 	"efi":          {takes: []string{"stub"}},

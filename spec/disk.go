@@ -24,6 +24,8 @@ func (c *checker) outputs() {
 		switch {
 		case out.Disk != nil:
 			c.disk(out.Disk, at)
+		case out.ISO != nil:
+			c.iso(out.ISO, at)
 		case out.Ext4 != nil:
 			if out.Ext4.Size.Kind == Fill {
 				c.errorf(at+".size", "only a partition can fill something; write fit or 2G")
@@ -33,6 +35,8 @@ func (c *checker) outputs() {
 			c.squashfs(out.Squashfs, at)
 		case out.Erofs != nil:
 			c.erofs(out.Erofs, at, DefaultLabel)
+		case out.Files != nil && (c.spec.Boot == nil || c.spec.Boot.Kernel == "none"):
+			c.errorf(at+".type", "the key \"boot\" is needed: these are the files that a machine boots with")
 		}
 	}
 }

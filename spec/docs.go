@@ -117,7 +117,7 @@ var docs = []doc{
 	{"Boot.kernel", "The kernel. `auto` finds it in the packages.", `/nix/store/00000000000000000000000000000000-linux-6.12/bzImage`},
 	{"Boot.initrd", "The initrd. `auto` finds it in the packages, `generate` makes one.", `none`},
 	{"Boot.cmdline", "The kernel's arguments. They follow those of a file kernel-params, if one of the packages has it, and init= of that package.", `console=ttyS0 root=/dev/vda1`},
-	{"Boot.loader", "The boot loader. Its files are in the partitions with `content: boot`. uki: one EFI program with kernel, initrd and arguments; systemd-boot: a menu, under EFI; efi: the kernel alone, under EFI; extlinux: for U-Boot; raspberry-pi: for its firmware; syslinux: for BIOSes.", `systemd-boot`},
+	{"Boot.loader", "The boot loader. Its files are in the partitions with `content: boot`. On a CD they are what UEFI boots from, and the loader is uki, systemd-boot or efi. uki: one EFI program with kernel, initrd and arguments; systemd-boot: a menu, under EFI; efi: the kernel alone, under EFI; extlinux: for U-Boot; raspberry-pi: for its firmware; syslinux: for BIOSes.", `systemd-boot`},
 	{"Boot.title", "What the menu of the loader calls the image.", `Demo 1.2`},
 	{"Boot.timeout", "For how many seconds the menu of the loader waits; 0 shows none.", `3`},
 	{"Boot.generate", "What the generated initrd is made of.", `{busybox: /nix/store/00000000000000000000000000000000-busybox-1.37.0/bin/busybox}`},
@@ -161,6 +161,13 @@ var docs = []doc{
 	{"Disk.signature", "The number of the disk in an MBR. Linux makes PARTUUIDs of it.", `1234abcd`},
 	{"Disk.raw", "Files with a place of their own on the disk, such as a boot loader that a board looks for.", `[{offset: 8K, source: u-boot.bin}]`},
 	{"Disk.partitions", "The partitions, as they lie on the disk.", `[{fs: ext4, label: root}]`},
+
+	{"ISO.label", "The name of the CD, by which the generated initrd finds it.", `DEMO_1_2`},
+	{"ISO.table", "The partition table, for machines that see a disk: a GPT, an MBR, or none.", `mbr`},
+	{"ISO.efi", "The size of the file system that UEFI boots from: `fit` leaves nothing free, `fit+16M` that much, `fit+10%` a tenth of what is used.", `64M`},
+	{"ISO.root", "The root file system: the file /root.squashfs or /root.erofs of the CD, and a partition. The generated initrd mounts the file, unless `root` of boot.generate says where the root is.", `{fs: erofs}`},
+
+	{"ISORoot.fs", "The file system. Other keys depend on it.", `squashfs`},
 
 	{"Raw.offset", "Where it lies, from the start of the disk. The first 440 bytes may hold the code that a BIOS runs.", `8K`},
 	{"Raw.source", "A file of this machine.", `u-boot.bin`},
@@ -206,6 +213,8 @@ var docs = []doc{
 	{"Vfat.label", "The label of the file system: up to 11 characters.", `BOOT`},
 	{"Vfat.serial", "The number of the file system, its UUID in Linux.", `1234-abcd`},
 	{"Vfat.bits", "The type of FAT: 12, 16 or 32.", `32`},
+
+	{"BootFiles.root", "The root file system that lies beside kernel, initrd, cmdline, device trees and boot.ipxe, a script for iPXE.", `none`},
 
 	{"Tar.compress", "How the archive is compressed.", `zstd`},
 	{"Cpio.compress", "How the archive is compressed.", `gzip`},

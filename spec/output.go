@@ -4,15 +4,20 @@ package spec
 // its type is set; a directory has none.
 type Output struct {
 	Name     string     `key:"*" is:"name"`
-	Type     string     `key:"type" only:"disk ext4 squashfs erofs tar cpio dir" need:"yes"`
+	Type     string     `key:"type" only:"disk iso ext4 squashfs erofs tar cpio dir files" need:"yes"`
 	MaxSize  Size       `key:"max-size" is:"number of bytes" unset:"no limit"` // fixed
 	Disk     *Disk      `variant:"disk"`
+	ISO      *ISO       `variant:"iso"`
 	Ext4     *Ext4Image `variant:"ext4"`
 	Squashfs *Squashfs  `variant:"squashfs"`
 	Erofs    *Erofs     `variant:"erofs"`
 	Tar      *Tar       `variant:"tar"`
 	Cpio     *Cpio      `variant:"cpio"`
+	Files    *BootFiles `variant:"files"`
 }
+
+// IsDir reports whether an output is a directory.
+func (o *Output) IsDir() bool { return o.Type == "dir" || o.Files != nil }
 
 // Disk is a disk with partitions.
 type Disk struct {
@@ -26,6 +31,23 @@ type Disk struct {
 	Signature  Serial      `key:"signature" is:"serial number" unset:"derived from the seed"`
 	Raw        []Raw       `key:"raw" unset:"nothing"`
 	Partitions []Partition `key:"partitions" unset:"one with the root file system"` // as they lie on the disk
+}
+
+// ISO is a CD, which is a disk, too: with what UEFI boots and, as a file and as a
+// partition, the root file system.
+type ISO struct {
+	Label string   `key:"label" is:"volume label" default:"NIXOS_ISO"`
+	Table string   `key:"table" only:"gpt mbr none" default:"gpt"`
+	EFI   Size     `key:"efi" is:"size" default:"fit"` // fit or fixed
+	Root  *ISORoot `key:"root" unset:"squashfs, compressed with zstd"`
+}
+
+// ISORoot is the root file system on a CD. The field that is named like its file
+// system is set.
+type ISORoot struct {
+	FS       string    `key:"fs" only:"squashfs erofs" need:"yes"`
+	Squashfs *Squashfs `variant:"squashfs"`
+	Erofs    *Erofs    `variant:"erofs"`
 }
 
 // Raw is content with a place of its own on a disk. One of Source and Store is set.
@@ -105,6 +127,11 @@ type Vfat struct {
 	Label  string `key:"label" is:"FAT label" unset:"none"`
 	Serial Serial `key:"serial" is:"serial number" unset:"derived from the seed"`
 	Bits   int    `key:"bits" range:"12 32" unset:"what its size asks for"` // 12, 16 or 32; 0 for unset
+}
+
+// BootFiles is a directory with what a machine boots with.
+type BootFiles struct {
+	Root string `key:"root" only:"squashfs erofs ext4 none" default:"squashfs"`
 }
 
 // Tar is a tar archive.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -149,6 +150,9 @@ func TestNormalised(t *testing.T) {
 	const name = "testdata/good/everything.yaml"
 	s := mustParse(t, name, good(t)[name])
 	r := s.Rootfs
+	out := func(name string) *Output {
+		return &s.Outputs[slices.IndexFunc(s.Outputs, func(o Output) bool { return o.Name == name })]
+	}
 	for _, c := range []struct{ got, want any }{
 		{r.Merge.Link, []string{"/bin", "/etc", "/share/man"}},
 		{s.Forbid, []string{"*-doc", "gcc-[0-9]*", "perl-*"}},
@@ -164,22 +168,21 @@ func TestNormalised(t *testing.T) {
 		{r.Files[5].Owner, Owner{UID: 1000, GID: 80}},
 		{r.Files[6].Owner, Owner{UID: 80, GID: 80}},
 		{s.Packages[3].Origin, Origin{3, 24}},
-		{s.Outputs[1].Name, "board"},
-		{s.Outputs[1].Disk.Signature, Serial(0x1234abcd)},
-		{s.Outputs[1].Disk.Raw[1].Offset, Offset(40 << 10)},
-		{s.Outputs[1].Disk.Partitions[0].Content, "files"},
-		{s.Outputs[1].Disk.Partitions[0].Type, "esp"},
-		{s.Outputs[1].Disk.Partitions[0].Size, Size{Kind: Fixed, Bytes: 64 << 20}},
-		{s.Outputs[1].Disk.Partitions[2].Name, "nixos"},
-		{s.Outputs[1].Disk.Partitions[2].Attributes, []string{"legacy-boot", "read-only"}},
-		{s.Outputs[1].Disk.Partitions[3].Content, "empty"},
-		{*s.Outputs[1].Disk.Partitions[4].Erofs.Label, "spare"},
-		{s.Outputs[2].Disk.Size, Size{Kind: Fixed, Bytes: 4 << 30}},
-		{s.Outputs[2].Disk.Partitions[0].Size, Size{Kind: Fill}},
-		{s.Outputs[2].Disk.Partitions[0].GUID.String(), "6f2c2ac4-3b1e-4d0c-9a53-0b9c7c1f6f10"},
-		{s.Outputs[3].Disk.Partitions[0].Name, ""},
-		{s.Outputs[6].Ext4.Size, Size{Kind: Fit, Bytes: 256 << 20}},
-		{s.Outputs[7].Disk.Partitions[0].Size, Size{Kind: Fit, Percent: 10}},
+		{out("board").Disk.Signature, Serial(0x1234abcd)},
+		{out("board").Disk.Raw[1].Offset, Offset(40 << 10)},
+		{out("board").Disk.Partitions[0].Content, "files"},
+		{out("board").Disk.Partitions[0].Type, "esp"},
+		{out("board").Disk.Partitions[0].Size, Size{Kind: Fixed, Bytes: 64 << 20}},
+		{out("board").Disk.Partitions[2].Name, "nixos"},
+		{out("board").Disk.Partitions[2].Attributes, []string{"legacy-boot", "read-only"}},
+		{out("board").Disk.Partitions[3].Content, "empty"},
+		{*out("board").Disk.Partitions[4].Erofs.Label, "spare"},
+		{out("disk").Disk.Size, Size{Kind: Fixed, Bytes: 4 << 30}},
+		{out("disk").Disk.Partitions[0].Size, Size{Kind: Fill}},
+		{out("disk").Disk.Partitions[0].GUID.String(), "6f2c2ac4-3b1e-4d0c-9a53-0b9c7c1f6f10"},
+		{out("old").Disk.Partitions[0].Name, ""},
+		{out("root").Ext4.Size, Size{Kind: Fit, Bytes: 256 << 20}},
+		{out("small").Disk.Partitions[0].Size, Size{Kind: Fit, Percent: 10}},
 		{r.Hosts[0].Address, "10.0.0.5"},
 		{r.Hosts[2], Host{"2001:db8::5", []string{"db.example.org"}}},
 		{r.OSRelease[0], Variable{"ID", "demo"}},
@@ -192,9 +195,9 @@ func TestNormalised(t *testing.T) {
 		{r.Services.Run[0].User, "root"},
 		{s.Place("rootfs.services.run", r.Services.Run[2].Origin), "testdata/good/everything.yaml:94: rootfs.services.run[2]"},
 		{s.Place("rootfs.files", r.Files[0].Origin), "testdata/good/everything.yaml:62: rootfs.files[1]"},
-		{s.Outputs[0].MaxSize, Size{Kind: Fixed, Bytes: 300 << 20}},
-		{s.Outputs[0].Tar.Compress, "zstd"},
-		{s.Outputs[9].Cpio.Compress, "gzip"},
+		{out("archive").MaxSize, Size{Kind: Fixed, Bytes: 300 << 20}},
+		{out("archive").Tar.Compress, "zstd"},
+		{out("whole").Cpio.Compress, "gzip"},
 		{s.File("motd"), "testdata/good/motd"},
 		{s.File("../motd"), "testdata/motd"},
 		{s.File("/etc/motd"), "/etc/motd"},

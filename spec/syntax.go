@@ -92,6 +92,8 @@ var syntaxes = []syntax{
 	of("terminal", "the name of a terminal in /dev, without it", `^[A-Za-z][A-Za-z0-9]{0,31}$`, matching(`^[A-Za-z][A-Za-z0-9]{0,31}$`, "the name of a terminal, such as ttyS0 or tty1")),
 	of("variable", "the name of an environment variable",
 		`^[A-Za-z_][A-Za-z0-9_]*$`, matching(`^[A-Za-z_][A-Za-z0-9_]*$`, "the name of an environment variable")),
+	of("volume label", "1 to 32 printable characters of ASCII, no space first or last", `^[!-~]([ -~]{0,30}[!-~])?$`,
+		matching(`^[!-~]([ -~]{0,30}[!-~])?$`, "the label of a CD: 1 to 32 printable characters of ASCII, no space first or last")),
 }
 
 func of[T any](name, doc, pattern string, parse func(string) (T, error)) syntax {

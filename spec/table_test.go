@@ -151,6 +151,7 @@ func TestSyntaxes(t *testing.T) {
 		"store file":      {map[string]string{hash: "", hash + "/": hash, hash + "/a/b": "", hash + "//a": hash + "/a"}, []string{"", "auto", "none", "/boot/a", hash + "/../b", "/nix/store/a/b"}},
 		"store path":      {map[string]string{hash: "", hash + "/": hash}, []string{"", "a", hash + "/b", "/nix/store", "/gnu/store/2q5bfwhm7zq2nlqcnd1iv8x83a8jjsgg-a"}},
 		"terminal":        {map[string]string{"ttyS0": "", "console": ""}, []string{"", "/dev/tty1", "pts/0", "tty 1", "1", strings.Repeat("t", 33)}},
+		"volume label":    {map[string]string{"A": "", "Demo 1.2": "", strings.Repeat("a", 32): ""}, []string{"", " a", "a ", "ä", "a\n", strings.Repeat("a", 33)}},
 		"variable":        {map[string]string{"A_1": ""}, []string{"", "1A", "A-B", "A=B"}},
 	} {
 		s := syntaxOf(name)

@@ -260,15 +260,29 @@ func (c *content) layBoot(tree *rootfs.Tree, o *spec.Output) error {
 // bootTree returns what the boot loader reads.
 func (c *content) bootTree(o *spec.Output) (*rootfs.Tree, error) {
 	b := c.work.target.spec.Boot
-	s, err := c.system(o)
+	m, err := c.menu(o, b.Stub != nil)
 	if err != nil {
 		return nil, err
 	}
-	m := loader.Menu{Machine: s.machine, Timeout: b.Timeout, Time: c.work.plan.Time}
+	tree, err := c.loaderTree(m)
+	if err != nil {
+		return nil, fmt.Errorf("boot.loader: %s: %w", b.Loader, err)
+	}
+	return tree, nil
+}
+
+// menu returns what a loader starts, as a unified kernel image or as files.
+func (c *content) menu(o *spec.Output, unified bool) (m loader.Menu, err error) {
+	b := c.work.target.spec.Boot
+	s, err := c.system(o)
+	if err != nil {
+		return m, err
+	}
+	m = loader.Menu{Machine: s.machine, Timeout: b.Timeout, Time: c.work.plan.Time}
 	e := loader.Entry{ID: entryID(c.work.target.spec.Name), Title: b.Title}
-	if b.Stub != nil {
+	if unified {
 		if e.UKI, err = c.unified(s); err != nil {
-			return nil, err
+			return m, err
 		}
 	} else {
 		e.Kernel, e.Cmdline = loader.Section(s.kernel), s.cmdline
@@ -277,21 +291,17 @@ func (c *content) bootTree(o *spec.Output) (*rootfs.Tree, error) {
 		}
 		dtb, err := c.blobFile("dtb", b.DTB)
 		if err != nil {
-			return nil, err
+			return m, err
 		}
 		if dtb != nil {
 			e.DTB = loader.Section(dtb)
 		}
 		if e.DTBs, err = c.blobFiles("dtbs", b.DTBs); err != nil {
-			return nil, err
+			return m, err
 		}
 	}
 	m.Entries = []loader.Entry{e}
-	tree, err := c.loaderTree(m)
-	if err != nil {
-		return nil, fmt.Errorf("boot.loader: %s: %w", b.Loader, err)
-	}
-	return tree, nil
+	return m, nil
 }
 
 // entryID makes a name for an entry of a menu of that of a spec.

@@ -52,6 +52,7 @@ var formats = []format{
 	{"cpio.gz", "cpio", "", "gzip", []string{".cpio.gz"}},
 	{"cpio.zst", "cpio", "", "zstd", []string{".cpio.zst"}},
 	{"dir", "dir", "", "", nil},
+	{"files", "files", "", "", nil},
 }
 
 // output returns an output of that format.
@@ -252,7 +253,7 @@ func free(outs []*destination, beside []string) error {
 		if err := once(out.path); err != nil {
 			return err
 		}
-		if err := writable(out.path, out.of.Type == "dir"); out.path != "-" && err != nil {
+		if err := writable(out.path, out.of.IsDir()); out.path != "-" && err != nil {
 			return err
 		}
 	}

@@ -30,10 +30,12 @@ type image struct {
 
 // create starts writing. source has the content of disks that is not the root file
 // system.
-func (w *work) create(o *destination, source output.Source, stdout io.Writer) (*image, error) {
+func (w *work) create(o *destination, source *content, stdout io.Writer) (*image, error) {
 	switch {
 	case o.of.Type == "dir":
 		return o.createDir()
+	case o.of.Files != nil:
+		return w.createFiles(o, source)
 	case o.path == "-":
 		return o.stream(stdout)
 	}

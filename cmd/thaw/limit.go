@@ -83,8 +83,30 @@ func (w *work) estimate(c *estimate.Content, o *spec.Output) (estimate.Size, *di
 	if err != nil {
 		return estimate.Size{}, nil, err
 	}
+	if o.Files != nil {
+		return w.estimateFiles(c, o)
+	}
 	p := &output.Params{Spec: w.target.places(), ID: w.plan.ID, Time: w.plan.Time}
 	return output.Estimate(c, o, p, x)
+}
+
+// estimateFiles says how large the files are that a machine boots with: the root file
+// system, and what comes from store paths, as far as those are known.
+func (w *work) estimateFiles(c *estimate.Content, o *spec.Output) (s estimate.Size, _ *disk.Map, err error) {
+	if root := rootFile(o.Files); root != nil {
+		if s, _, err = w.estimate(c, root); err != nil {
+			return s, nil, err
+		}
+	}
+	seen := map[string]bool{}
+	for _, name := range w.target.spec.Boot.StoreFiles() {
+		if i := w.plan.Holder(name); i != nil && !seen[i.StorePath.Base()] {
+			seen[i.StorePath.Base()] = true
+			s.Likely, s.Most = s.Likely+i.NarSize, s.Most+i.NarSize
+		}
+	}
+	s.Most += 2 * w.plan.NarSize() // kernel and initrd may be of the packages
+	return s, nil, nil
 }
 
 // extra is what is known of a disk besides the root file system.

@@ -118,7 +118,7 @@ func (t *target) describeOutputs() error {
 		return nil
 	}
 	for _, f := range formats {
-		if f.typ != "disk" || f.name == "disk" {
+		if (f.typ != "disk" || f.name == "disk") && f.typ != "files" {
 			s.Outputs = append(s.Outputs, f.output(f.name))
 		}
 	}

@@ -92,7 +92,7 @@ func same(o *destination, a, b *image) error {
 		return nil
 	}
 	find := difference
-	if o.of.Type == "dir" {
+	if o.of.IsDir() {
 		find = dirDifference
 	}
 	where, err := find(a.path, b.path)
