@@ -15,7 +15,8 @@ read -r cmdline </proc/cmdline
 set -f
 for word in $cmdline; do
 	case $word in
-	root=*) root=${word#*=} ;;
+	root=*) root=${word#*=} image= ;; # an image is in another place
+	rootimage=*) image=${word#*=} ;;
 	rootfstype=*) type=${word#*=} ;;
 	rootflags=*) flags=${word#*=} ;;
 	ro | rw) mode=$word ;;
@@ -135,14 +136,21 @@ mount_root() {
 		return 1
 	fi
 	await "$root" || return
+	if [ "$image$overlay" ]; then
+		mkdir -p /run
+		mount -t tmpfs -o nosuid,nodev,mode=0755 tmpfs /run || return
+	fi
+	if [ "$image" ]; then
+		mkdir -p /run/medium
+		mount -o ro "$found" /run/medium || return
+		found=/run/medium/${image#/} mode=ro
+	fi
 	if [ -z "$overlay" ]; then
-		mount ${type:+-t "$type"} -o "$mode${flags:+,$flags}" "$found" /root
+		mount ${type:+-t "$type"} -o "$mode${image:+,loop}${flags:+,$flags}" "$found" /root
 		return
 	fi
-	mkdir -p /run
-	mount -t tmpfs -o nosuid,nodev,mode=0755 tmpfs /run || return
 	mkdir -p /run/overlay/root /run/overlay/data
-	mount ${type:+-t "$type"} -o "ro${flags:+,$flags}" "$found" /run/overlay/root || return
+	mount ${type:+-t "$type"} -o "ro${image:+,loop}${flags:+,$flags}" "$found" /run/overlay/root || return
 	if [ "$overlay" = tmpfs ]; then
 		mount -t tmpfs -o mode=0755 tmpfs /run/overlay/data || return
 	else
@@ -192,11 +200,11 @@ until mount_root && find_init; do
 		exit 1 # the kernel panics, and reboots if it is told so
 	fi
 	ask 'try again'
-	umount /root /run/overlay/data /run/overlay/root /run 2>/dev/null
+	umount /root /run/overlay/data /run/overlay/root /run/medium /run 2>/dev/null
 done
 
 # The mounts go along, so that the next init finds them in their places.
-[ -z "$overlay" ] || moved=run
+[ -z "$image$overlay" ] || moved=run
 for dir in dev proc sys $moved; do
 	[ -d "/root/$dir" ] || mkdir "/root/$dir" 2>/dev/null
 	[ ! -L "/root/$dir" ] && mount -o move "/$dir" "/root/$dir" || say "/$dir is not to be had in the root file system"

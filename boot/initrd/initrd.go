@@ -14,6 +14,7 @@
 // At boot, the words of the kernel's command line have the last say:
 //
 //	root=WHAT          LABEL=, UUID=, PARTLABEL=, PARTUUID=, /dev/…, MAJOR:MINOR
+//	rootimage=PATH     behind root=: a file there is the root file system
 //	rootfstype=TYPE    several are separated by commas; without it, all are tried
 //	rootflags=OPTIONS  of the mount
 //	ro, rw             whether it can be written to
@@ -80,7 +81,7 @@ type Options struct {
 	// the kernel must have one.
 	Buses []string
 	// FSTypes load file systems, which the kernel must have: the types of the
-	// root and of Overlay.
+	// root, of Overlay, and of what Image is in.
 	FSTypes []string
 
 	// Firmware are objects that hold lib/firmware, of which those files are
@@ -89,11 +90,11 @@ type Options struct {
 	Firmware      []Object
 	FirmwareNames []string
 
-	// Root, FSType, Flags, Init, Overlay and Rescue are as root=, rootfstype=,
-	// rootflags=, init=, overlay= and rescue on the command line, where that
-	// does not say it. All may be empty.
-	Root, FSType, Flags, Init, Overlay string
-	Rescue                             bool
+	// Root, Image, FSType, Flags, Init, Overlay and Rescue are as root=,
+	// rootimage=, rootfstype=, rootflags=, init=, overlay= and rescue on the
+	// command line, where that does not say it. All may be empty.
+	Root, Image, FSType, Flags, Init, Overlay string
+	Rescue                                    bool
 	// ReadOnly is as ro: otherwise the root is mounted for writing if it can.
 	ReadOnly bool
 	// Timeout is how long the root is waited for, in whole seconds. Zero means
@@ -239,11 +240,13 @@ func (o *Options) conf() ([]byte, error) {
 			return nil, fmt.Errorf("%s %q names no device: want LABEL=, UUID=, PARTLABEL=, PARTUUID=, /dev/… or MAJOR:MINOR", device.key, device.value)
 		}
 	}
-	if o.Init != "" && !path.IsAbs(o.Init) {
-		return nil, fmt.Errorf("init %q is not an absolute path", o.Init)
-	}
-	if strings.ContainsAny(o.Init, " \t") {
-		return nil, fmt.Errorf("init %q has blanks", o.Init)
+	for _, file := range []struct{ key, value string }{{"init", o.Init}, {"image", o.Image}} {
+		if file.value != "" && !path.IsAbs(file.value) {
+			return nil, fmt.Errorf("%s %q is not an absolute path", file.key, file.value)
+		}
+		if strings.ContainsAny(file.value, " \t") {
+			return nil, fmt.Errorf("%s %q has blanks", file.key, file.value)
+		}
 	}
 	timeout := o.Timeout
 	if timeout == 0 {
@@ -262,7 +265,7 @@ func (o *Options) conf() ([]byte, error) {
 	var conf strings.Builder
 	conf.WriteString("# What holds where the kernel's command line does not say it.\n")
 	for _, line := range []struct{ name, value string }{
-		{"root", o.Root}, {"type", o.FSType}, {"flags", o.Flags}, {"mode", mode}, {"init", o.Init}, {"overlay", o.Overlay},
+		{"root", o.Root}, {"image", o.Image}, {"type", o.FSType}, {"flags", o.Flags}, {"mode", mode}, {"init", o.Init}, {"overlay", o.Overlay},
 		{"timeout", fmt.Sprint(int64(timeout / time.Second))}, {"delay", ""}, {"rescue", rescue}, {"shell", ""},
 	} {
 		if strings.ContainsAny(line.value, "\x00\n") {

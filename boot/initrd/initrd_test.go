@@ -132,7 +132,7 @@ drwxr-xr-x 7 bin
 drwxr-xr-x 7 dev
 Dcrw------- 7 dev/console
 drwxr-xr-x 7 etc
--rw-r--r-- 7 etc/initrd.conf "# What holds where the kernel's command line does not say it.\nroot='LABEL=it'\\''s'\ntype='squashfs'\nflags='x'\nmode='ro'\ninit='/start'\noverlay='tmpfs'\ntimeout='9'\ndelay=''\nrescue='yes'\nshell=''\n"
+-rw-r--r-- 7 etc/initrd.conf "# What holds where the kernel's command line does not say it.\nroot='LABEL=it'\\''s'\nimage=''\ntype='squashfs'\nflags='x'\nmode='ro'\ninit='/start'\noverlay='tmpfs'\ntimeout='9'\ndelay=''\nrescue='yes'\nshell=''\n"
 -rw-r--r-- 7 etc/initrd.modules "z_z /lib/modules/6.1/kernel/z-z.ko\nx /lib/modules/6.1/kernel/x.ko z_z\ng /lib/modules/6.1/kernel/g.ko\np /lib/modules/6.1/kernel/p.ko\nvirtio_blk /lib/modules/6.1/kernel/virtio_blk.ko\nsd_mod /lib/modules/6.1/kernel/sd_mod.ko\nsquashfs /lib/modules/6.1/kernel/squashfs.ko\nvfat /lib/modules/6.1/kernel/vfat.ko\nnls_cp437 /lib/modules/6.1/kernel/nls_cp437.ko\n"
 -rwxr-xr-x 7 init "#!/bin/sh"
 drwxr-xr-x 7 lib
@@ -236,12 +236,16 @@ func TestErrors(t *testing.T) {
 		{"root", func(o *Options) { o.Root = "nixos" }, `root "nixos" names no device: want LABEL=, UUID=, PARTLABEL=, PARTUUID=, /dev/… or MAJOR:MINOR`},
 		{"root is tmpfs", func(o *Options) { o.Root = "tmpfs" }, `root "tmpfs" names no device: want LABEL=, UUID=, PARTLABEL=, PARTUUID=, /dev/… or MAJOR:MINOR`},
 		{"overlay", func(o *Options) { o.Overlay = "LABEL=" }, `overlay "LABEL=" names no device: want LABEL=, UUID=, PARTLABEL=, PARTUUID=, /dev/… or MAJOR:MINOR`},
+		{"image", func(o *Options) { o.Image = "root.squashfs" }, `image "root.squashfs" is not an absolute path`},
+		{"image with blanks", func(o *Options) { o.Image = "/a b" }, `image "/a b" has blanks`},
+		{"image without loop", func(o *Options) { o.Image = "/a" }, `/nix/store/k-modules: the kernel has no module "loop"`},
 		{"init", func(o *Options) { o.Init = "sbin/init" }, `init "sbin/init" is not an absolute path`},
 		{"init with blanks", func(o *Options) { o.Init = "/sbin/init x" }, `init "/sbin/init x" has blanks`},
 		{"newline", func(o *Options) { o.Flags = "a\nb" }, `flags "a\nb" has a newline or a NUL`},
 		{"timeout", func(o *Options) { o.Timeout = time.Millisecond }, "timeout 1ms is no number of seconds"},
 		{"unknown module", func(o *Options) { o.Names = []string{"virtioblk"} }, `/nix/store/k-modules: the kernel has no module "virtioblk" (near it: virtio_blk)`},
 		{"unknown file system", func(o *Options) { o.FSTypes = []string{"vfa"} }, `/nix/store/k-modules: the kernel has no module "vfa" (near it: vfat)`},
+		{"unknown file system of another name", func(o *Options) { o.FSTypes = []string{"iso9660"} }, `/nix/store/k-modules: the kernel has no module "isofs"`},
 		{"unknown bus", func(o *Options) { o.Buses = []string{"isa"} }, `no bus is called "isa": there are ata, hyperv, mmc, nvme, scsi, usb, virtio, vmware, xen`},
 		{"bus without drivers", func(o *Options) { o.Buses = []string{"nvme", "xen"} }, "/nix/store/k-modules: the kernel has no module for disks at nvme, xen"},
 		{"no modules", func(o *Options) { o.Modules = Object{} }, "modules x, p: there is no object that has them"},

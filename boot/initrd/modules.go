@@ -1,6 +1,7 @@
 package initrd
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"io/fs"
@@ -35,6 +36,9 @@ var companions = map[string][]string{
 	"vfat":  {"nls_cp437", "nls_iso8859_1", "nls_ascii", "nls_utf8"},
 	"msdos": {"nls_cp437", "nls_iso8859_1", "nls_ascii", "nls_utf8"},
 }
+
+// modulesOf are the modules of file systems that are called otherwise.
+var modulesOf = map[string]string{"iso9660": "isofs"}
 
 const modulesDir = "lib/modules"
 
@@ -104,13 +108,16 @@ func (b *builder) names(index *kmod.Index) ([]string, error) {
 		if alias := "fs-" + fstype; index.Has(alias) {
 			names = append(names, alias)
 		} else {
-			names = append(names, fstype)
+			names = append(names, cmp.Or(modulesOf[fstype], fstype))
 		}
 		for _, name := range companions[fstype] {
 			if index.Has(name) {
 				names = append(names, name)
 			}
 		}
+	}
+	if b.o.Image != "" {
+		names = append(names, "loop")
 	}
 	return names, nil
 }

@@ -79,7 +79,7 @@ mount -o move /sys /root/sys
 		{name: "shell", cmdline: "root=LABEL=nixos thaw.shell", want: "initrd: a shell; exit to go on\nshell\n" + mounted},
 		{name: "rescue", o: Options{Rescue: true, Root: "LABEL=nixos"}, shell: "mv", want: "mount -o rw /dev/vda1 /root\n" +
 			"initrd: the root file system, LABEL=nixos, has no program /init or /sbin/init\ninitrd: a shell; exit to try again\nshell\n" +
-			"umount /root /run/overlay/data /run/overlay/root /run\n" + mounted},
+			"umount /root /run/overlay/data /run/overlay/root /run/medium /run\n" + mounted},
 		{name: "overlay", cmdline: "root=LABEL=nixos rw overlay=tmpfs rootflags=x", want: `mkdir -p /run
 mount -t tmpfs -o nosuid,nodev,mode=0755 tmpfs /run
 mkdir -p /run/overlay/root /run/overlay/data
@@ -96,6 +96,23 @@ mount -o rw /dev/vdb /run/overlay/data
 mkdir -p /run/overlay/data/upper /run/overlay/data/work
 mount -t overlay -o lowerdir=/run/overlay/root,upperdir=/run/overlay/data/upper,workdir=/run/overlay/data/work overlay /root
 ` + moves + "mount -o move /run /root/run\nswitch_root /root /init arg\n"},
+		{name: "image", o: Options{Root: "LABEL=nixos", Image: "/root.squashfs", FSType: "squashfs"}, cmdline: "rw", want: `mkdir -p /run
+mount -t tmpfs -o nosuid,nodev,mode=0755 tmpfs /run
+mkdir -p /run/medium
+mount -o ro /dev/vda1 /run/medium
+mount -t squashfs -o ro,loop /run/medium/root.squashfs /root
+` + moves + "mount -o move /run /root/run\nswitch_root /root /init arg\n"},
+		{name: "image and overlay", o: Options{Root: "LABEL=x"}, cmdline: "root=LABEL=nixos rootimage=/a/b overlay=tmpfs", want: `mkdir -p /run
+mount -t tmpfs -o nosuid,nodev,mode=0755 tmpfs /run
+mkdir -p /run/medium
+mount -o ro /dev/vda1 /run/medium
+mkdir -p /run/overlay/root /run/overlay/data
+mount -o ro,loop /run/medium/a/b /run/overlay/root
+mount -t tmpfs -o mode=0755 tmpfs /run/overlay/data
+mkdir -p /run/overlay/data/upper /run/overlay/data/work
+mount -t overlay -o lowerdir=/run/overlay/root,upperdir=/run/overlay/data/upper,workdir=/run/overlay/data/work overlay /root
+` + moves + "mount -o move /run /root/run\nswitch_root /root /init arg\n"},
+		{name: "another root than the image", o: Options{Root: "LABEL=x", Image: "/a"}, cmdline: "root=LABEL=nixos", want: mounted},
 		{name: "modules", cmdline: "root=LABEL=nixos a.b=c a.d=* ab.c=d",
 			modules: "a /m/a.ko\nagain /m/again.ko a\nabsent /m/absent.ko\nnext /m/next.ko again absent\nlast /m/last.ko next\nbroken /m/broken.ko\nb /m/b.ko a again\n",
 			want: "initrd: insmod: can't insert '/m/broken.ko': invalid module format\n" + mounted +
