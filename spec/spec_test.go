@@ -197,6 +197,8 @@ func TestNormalised(t *testing.T) {
 		{s.Place("rootfs.files", r.Files[0].Origin), "testdata/good/everything.yaml:62: rootfs.files[1]"},
 		{out("archive").MaxSize, Size{Kind: Fixed, Bytes: 300 << 20}},
 		{out("archive").Tar.Compress, "zstd"},
+		{out("usb").ISO.EFI, Size{Kind: Fixed, Bytes: 64 << 20}},
+		{*out("usb").ISO.Root.Erofs.Label, "cd"},
 		{out("whole").Cpio.Compress, "gzip"},
 		{s.File("motd"), "testdata/good/motd"},
 		{s.File("../motd"), "testdata/motd"},
