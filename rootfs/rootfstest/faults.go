@@ -11,8 +11,19 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
+	"sync/atomic"
 	"time"
 )
+
+// faultsTree is a sample of several megabytes, which no writer holds back.
+func faultsTree() *tree {
+	t := sampleTree()
+	for i := range 6 {
+		t.file(fmt.Sprintf("large%d", i), int64(700_000+i))
+		t.file(fmt.Sprintf("bin/words%d", i), int64(200_000+i)).texture = words
+	}
+	return t
+}
 
 // testFaults has each write to the destination fail in turn, and no other.
 func testFaults(f Format, dir string, steps []step) error {
@@ -73,11 +84,13 @@ func writeFaulty(f Format, dir string, steps []step, limit int64) error {
 // ended yet.
 const patience = 10 * time.Second
 
+// tests numbers the tests of this process, so that each knows its goroutines.
+var tests atomic.Uint64
+
 // owned runs test and demands that the goroutines that were started in it end,
 // however it ends.
 func owned(patience time.Duration, test func() error) error {
-	name := fmt.Sprintf("%p", &test)
-	defer runtime.KeepAlive(&test) // or others could have the name, too
+	name := fmt.Sprintf("number %d", tests.Add(1))
 	var err error
 	pprof.Do(context.Background(), pprof.Labels("test", name), func(context.Context) { err = test() })
 	for end := time.Now().Add(patience); ; runtime.Gosched() {
@@ -85,7 +98,7 @@ func owned(patience time.Duration, test func() error) error {
 		if perr := pprof.Lookup("goroutine").WriteTo(&b, 1); perr != nil {
 			return errors.Join(err, perr)
 		}
-		i := bytes.Index(b.Bytes(), []byte(name))
+		i := bytes.Index(b.Bytes(), []byte(`"`+name+`"`))
 		if i < 0 {
 			return err
 		}

@@ -245,16 +245,6 @@ func sampleTree() *tree {
 	return t
 }
 
-// faultsTree is a sample of several megabytes, which no writer holds back.
-func faultsTree() *tree {
-	t := sampleTree()
-	for i := range 6 {
-		t.file(fmt.Sprintf("large%d", i), int64(700_000+i))
-		t.file(fmt.Sprintf("bin/words%d", i), int64(200_000+i)).texture = words
-	}
-	return t
-}
-
 func namesTree() *tree {
 	t := newTree("names")
 	for i, name := range []string{
