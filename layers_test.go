@@ -55,6 +55,7 @@ var layers = map[string][]string{
 	"image/vhd":      {"image/raw"},
 	"image/vhdx":     {"image/raw"},
 	"image/vmdk":     {"image/raw"},
+	"device":         {"image/raw", "image/unwrap", "internal/anatomy"},
 	"lock":           {"narinfo", "nixhash", "storepath"},
 	"nixdb":          {"rootfs", "narinfo", "storepath", "nixhash"},
 
