@@ -41,9 +41,10 @@ func newDeflate() (raw.Packer, error) {
 	}, err
 }
 
-// newZstd packs to a frame of zstd (RFC 8878).
+// newZstd packs to a frame of zstd (RFC 8878). The next level takes half as much
+// time again to save two hundredths.
 func newZstd() (raw.Packer, error) {
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithWindowSize(clusterSize),
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(clusterSize),
 		zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
 	return func(buf, data []byte) ([]byte, error) {
 		return z.EncodeAll(data, buf), nil

@@ -6,7 +6,7 @@
 // are exact. The bytes depend on the disk, that order and the options alone.
 //
 // Memory: 32 MiB for each TiB of the result, and for each processor half a MiB, and an
-// encoder of 2 MiB for zlib or 7 MiB for zstd. Without a raw image: 96 MiB for each TiB.
+// encoder of 2 MiB for zlib or 4 MiB for zstd. Without a raw image: 96 MiB for each TiB.
 //
 // There are no snapshots, no backing files, no encryption. The format is that of
 // QEMU's docs/interop/qcow2.txt, whose sections comments name in quotes.
