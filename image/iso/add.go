@@ -74,7 +74,7 @@ func (w *Writer) add(e *rootfs.Entry, data io.Reader) error {
 
 // place returns the sector of content that comes next.
 func (w *Writer) place(size int64) (uint32, error) {
-	sector := w.out.pos() / sectorSize
+	sector := w.out.Pos() / sectorSize
 	if sector+sectors(size) > maxSectors {
 		return 0, errFull
 	}
@@ -209,11 +209,11 @@ func (w *Writer) addData(e *rootfs.Entry, sector uint32, data io.Reader) error {
 	if e.Path == w.opt.BIOS {
 		return w.addBIOS(e, sector, data)
 	}
-	if err := w.out.copy(data, e.Size); err != nil {
+	if err := w.out.Copy(data, e.Size); err != nil {
 		return err
 	}
-	w.out.pad()
-	return w.out.err
+	w.pad()
+	return w.out.Err()
 }
 
 const (
@@ -244,6 +244,6 @@ func (w *Writer) addBIOS(e *rootfs.Entry, sector uint32, data io.Reader) error {
 		binary.LittleEndian.PutUint32(b[infoStart+4*i:], v)
 	}
 	w.bios = &extent{sector, e.Size}
-	w.out.write(b)
-	return w.out.err
+	w.write(b)
+	return w.out.Err()
 }

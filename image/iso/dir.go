@@ -213,8 +213,8 @@ func (w *Writer) writeDirs() error {
 		if err := w.list(d, &l); err != nil {
 			return err
 		}
-		w.out.write(l.records)
-		w.out.write(l.more)
+		w.write(l.records)
+		w.write(l.more)
 	}
-	return w.out.err
+	return w.out.Err()
 }

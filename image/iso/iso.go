@@ -47,6 +47,7 @@ import (
 	"time"
 
 	"thaw/image/disk"
+	"thaw/internal/sparse"
 	"thaw/rootfs"
 )
 
@@ -115,7 +116,8 @@ const (
 // Errors are sticky: after one, every call returns it.
 type Writer struct {
 	opt    Options
-	out    output
+	w      io.WriterAt
+	out    *sparse.Writer // to w, of all but images and the partition table
 	err    error
 	closed bool
 	size   int64 // known at the end of Close
@@ -158,7 +160,8 @@ func NewWriter(w io.WriterAt, o Options) (*Writer, error) {
 	}
 	return &Writer{
 		opt:    o,
-		out:    output{w: w, at: firstSector * sectorSize},
+		w:      w,
+		out:    sparse.NewWriter(w, firstSector*sectorSize),
 		byPath: map[string]*dir{},
 	}, nil
 }
@@ -234,6 +237,15 @@ func (w *Writer) Close() error {
 	}
 	return err
 }
+
+// write appends p, and zeros up to the next sector.
+func (w *Writer) write(p []byte) {
+	w.out.Append(p)
+	w.pad()
+}
+
+// pad appends zeros up to the next sector.
+func (w *Writer) pad() { w.out.Pad(-w.out.Pos() & (sectorSize - 1)) }
 
 // Size returns how many bytes the volume has. It is known after Close.
 func (w *Writer) Size() int64 { return w.size }

@@ -49,7 +49,7 @@ func (w *Writer) addImage(m *Image) (*Section, error) {
 			return nil, err
 		}
 	}
-	s.start = w.out.pos()
+	s.start = w.out.Pos()
 	if (part != disk.Partition{}) {
 		s.start = up(s.start, w.opt.Disk.Align)
 	}
@@ -57,9 +57,8 @@ func (w *Writer) addImage(m *Image) (*Section, error) {
 	if s.limit < sectorSize {
 		return nil, errFull
 	}
-	w.out.flush()
 	w.open = s
-	return s, w.out.err
+	return s, w.out.Flush()
 }
 
 // name holds the image's entry against the laws of package rootfs, as no
@@ -100,7 +99,7 @@ func (s *Section) WriteAt(p []byte, off int64) (int, error) {
 	case off > s.limit || int64(len(p)) > s.limit-off:
 		return 0, fmt.Errorf("iso: %w: this image has up to %d bytes", disk.ErrFull, s.limit)
 	}
-	return s.iso.out.w.WriteAt(p, s.start+off)
+	return s.iso.w.WriteAt(p, s.start+off)
 }
 
 // End says that the image has size bytes: what lies behind them must be zeros. Entries
@@ -131,7 +130,7 @@ func (s *Section) end(size int64) error {
 		part.Start, part.Size = s.start, end
 		w.parts = append(w.parts, part)
 	}
-	w.out.seek(s.start + end)
+	w.out.Move(s.start + end)
 	if s.image.UEFI {
 		w.uefi = &at
 	}
@@ -153,7 +152,7 @@ func (w *Writer) writeTable(end int64) (int64, error) {
 	const backup = 33 * diskSector // of a GPT
 	o := w.opt.Disk
 	o.Size = max(up(end+backup, sectorSize), 2*o.Align+up(backup, sectorSize))
-	d, err := disk.NewWriter(w.out.w, o)
+	d, err := disk.NewWriter(w.w, o)
 	if err != nil {
 		return 0, err
 	}
@@ -166,7 +165,9 @@ func (w *Writer) writeTable(end int64) (int64, error) {
 		code := make([]byte, maxCode, maxCode+8)
 		copy(code, w.opt.Code)
 		code = le.AppendUint64(code, uint64(w.bios.sector)*(sectorSize/diskSector))
-		w.out.writeAt(code, 0)
+		if _, err := w.w.WriteAt(code, 0); err != nil {
+			return 0, err
+		}
 	}
 	return o.Size, d.Close()
 }

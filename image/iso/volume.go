@@ -21,7 +21,7 @@ func (w *Writer) finish() error {
 	case w.opt.BIOS != "" && w.bios == nil:
 		return fmt.Errorf("iso: %q, which a BIOS is to boot, was not added as a file", w.opt.BIOS)
 	}
-	tables, err := w.placeDirs(w.out.pos() / sectorSize)
+	tables, err := w.placeDirs(w.out.Pos() / sectorSize)
 	if err != nil {
 		return err
 	}
@@ -29,30 +29,28 @@ func (w *Writer) finish() error {
 		return err
 	}
 	little, big := w.pathTable(le), w.pathTable(be)
-	w.out.write(little)
-	w.out.write(big)
-	end := w.out.pos()/sectorSize + readAhead
+	w.write(little)
+	w.write(big)
+	end := w.out.Pos()/sectorSize + readAhead
 	if end > maxSectors {
 		return errFull
 	}
 	w.size = end * sectorSize
 	if w.opt.table() {
-		w.out.flush()
 		if w.size, err = w.writeTable(w.size); err != nil {
 			return err
 		}
 	}
-	w.out.seek(primarySector * sectorSize)
-	w.out.write(w.primary(uint32(tables), len(little)))
+	w.out.Move(primarySector * sectorSize)
+	w.write(w.primary(uint32(tables), len(little)))
 	if w.bios != nil || w.uefi != nil {
-		w.out.write(bootRecord())
-		w.out.write(descriptor(typeEnd))
-		w.out.write(w.catalog())
+		w.write(bootRecord())
+		w.write(descriptor(typeEnd))
+		w.write(w.catalog())
 	} else {
-		w.out.write(descriptor(typeEnd))
+		w.write(descriptor(typeEnd))
 	}
-	w.out.flush()
-	return w.out.err
+	return w.out.Flush()
 }
 
 // pathTable makes a path table (ECMA-119, section 9.4) in one of two orders of bytes.

@@ -29,9 +29,9 @@ func (w *Writer) writeDirs() (more uint32) {
 		}
 	}
 	for _, d := range w.tree.dirs[1:] {
-		w.out.seek(w.layout.offset(d.first))
-		w.out.write(d.encode(nil))
-		w.out.pad(d.clusters(w.layout.cluster)*w.layout.cluster - d.slots*slotSize)
+		w.out.Move(w.layout.offset(d.first))
+		w.out.Append(d.encode(nil))
+		w.out.Pad(d.clusters(w.layout.cluster)*w.layout.cluster - d.slots*slotSize)
 	}
 	var label []byte
 	if w.opt.Label != "" {
@@ -39,16 +39,16 @@ func (w *Writer) writeDirs() (more uint32) {
 	}
 	slots := root.encode(label)
 	if w.layout.bits != 32 {
-		w.out.seek((w.layout.data - w.layout.root) * w.layout.sector)
-		w.out.write(slots)
+		w.out.Move((w.layout.data - w.layout.root) * w.layout.sector)
+		w.out.Append(slots)
 		return 0
 	}
 	n := min(int64(len(slots)), w.layout.cluster)
-	w.out.seek(w.layout.offset(firstCluster))
-	w.out.write(slots[:n])
+	w.out.Move(w.layout.offset(firstCluster))
+	w.out.Append(slots[:n])
 	if more > 0 {
-		w.out.seek(w.layout.offset(more))
-		w.out.write(slots[n:])
+		w.out.Move(w.layout.offset(more))
+		w.out.Append(slots[n:])
 	}
 	return more
 }
@@ -126,7 +126,7 @@ func appendLong(b []byte, name string, checksum byte) []byte {
 func (w *Writer) writeTables(more uint32) {
 	l := &w.layout
 	for copy := range int64(tableCopies) {
-		w.out.seek((l.reserved + copy*l.table) * l.sector)
+		w.out.Move((l.reserved + copy*l.table) * l.sector)
 		w.writeTable(more)
 	}
 }
@@ -142,7 +142,7 @@ func (w *Writer) writeTable(more uint32) {
 			value >>= 8
 		}
 		if len(piece)+8 > cap(piece) {
-			w.out.write(piece)
+			w.out.Append(piece)
 			piece = piece[:0]
 		}
 	}
@@ -167,7 +167,7 @@ func (w *Writer) writeTable(more uint32) {
 	if filled > 0 {
 		piece = append(piece, byte(value))
 	}
-	w.out.write(piece)
+	w.out.Append(piece)
 }
 
 const (
@@ -194,16 +194,16 @@ func (w *Writer) writeBoot() {
 	if w.layout.bits == 32 {
 		info := w.infoSector()
 		for _, sector := range []int64{backupSector, 0} {
-			w.out.seek((sector + infoSector) * w.layout.sector)
-			w.out.write(info)
+			w.out.Move((sector + infoSector) * w.layout.sector)
+			w.out.Append(info)
 			if sector > 0 {
-				w.out.seek(sector * w.layout.sector)
-				w.out.write(boot)
+				w.out.Move(sector * w.layout.sector)
+				w.out.Append(boot)
 			}
 		}
 	}
-	w.out.seek(0)
-	w.out.write(boot)
+	w.out.Move(0)
+	w.out.Append(boot)
 }
 
 func (w *Writer) infoSector() []byte {

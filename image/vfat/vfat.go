@@ -35,6 +35,7 @@ import (
 	"io"
 	"io/fs"
 
+	"thaw/internal/sparse"
 	"thaw/rootfs"
 )
 
@@ -112,7 +113,7 @@ type Writer struct {
 	opt    Options
 	layout layout // final from the start if the size is given
 	fit    bool   // it is not
-	out    output
+	out    *sparse.Writer
 	tree   tree
 
 	// keeps says that the first cluster is kept for the root directory of FAT32:
@@ -134,7 +135,7 @@ func NewWriter(w io.WriterAt, o Options) (*Writer, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("vfat: %w", err)
 	}
-	v := &Writer{opt: o, fit: o.Size == 0, out: output{w: w}, next: firstCluster}
+	v := &Writer{opt: o, fit: o.Size == 0, out: sparse.NewWriter(w, 0), next: firstCluster}
 	var err error
 	if v.fit {
 		v.layout, err = o.frame()
@@ -148,7 +149,7 @@ func NewWriter(w io.WriterAt, o Options) (*Writer, error) {
 	if v.keeps = v.layout.bits == 32 || v.layout.bits == 0; v.keeps {
 		v.next++
 	}
-	v.out.seek(v.layout.offset(v.next))
+	v.out.Move(v.layout.offset(v.next))
 	return v, nil
 }
 
@@ -174,11 +175,11 @@ func (w *Writer) add(e *rootfs.Entry, data io.Reader) error {
 		return err
 	}
 	n.first = w.take(clusters)
-	if err := w.out.copy(data, e.Size); err != nil {
+	if err := w.out.Copy(data, e.Size); err != nil {
 		return err
 	}
-	w.out.pad(clusters*w.layout.cluster - e.Size)
-	return w.out.err
+	w.out.Pad(clusters*w.layout.cluster - e.Size)
+	return w.out.Err()
 }
 
 // take takes clusters that follow each other and returns the first.
@@ -267,6 +268,5 @@ func (w *Writer) finish() error {
 	}
 	w.writeTables(w.writeDirs())
 	w.writeBoot()
-	w.out.flush()
-	return w.out.err
+	return w.out.Flush()
 }
