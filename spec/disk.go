@@ -37,6 +37,8 @@ func (c *checker) outputs() {
 			c.erofs(out.Erofs, at, DefaultLabel)
 		case out.Files != nil && (c.spec.Boot == nil || c.spec.Boot.Kernel == "none"):
 			c.errorf(at+".type", "the key \"boot\" is needed: these are the files that a machine boots with")
+		case out.OCI != nil:
+			c.oci(out.OCI, at)
 		}
 	}
 }

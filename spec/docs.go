@@ -218,6 +218,21 @@ var docs = []doc{
 
 	{"Tar.compress", "How the archive is compressed.", `zstd`},
 	{"Cpio.compress", "How the archive is compressed.", `gzip`},
+
+	{"OCI.archive", "`dir`: a directory, an OCI image layout, which thaw push, skopeo and umoci read. `tar`: one file, which is an OCI archive and what docker load and podman load read.", `tar`},
+	{"OCI.name", "What the image is called where it is loaded. thaw push names it itself.", `demo:1.0`},
+	{"OCI.compress", "How layers are compressed. All that runs containers reads gzip; zstd is smaller and faster, and Docker before 23 and umoci do not read it.", `zstd`},
+	{"OCI.max-layers", "How many layers there are at most. Store paths that change together share one; the last has all else.", `20`},
+	{"OCI.entrypoint", "The program that a container runs, and its first arguments.", `[/bin/hello]`},
+	{"OCI.cmd", "Further arguments, or without an entrypoint the program: what who runs the container may replace.", `["--help"]`},
+	{"OCI.env", "Variables of the environment.", `{PATH: /bin}`},
+	{"OCI.user", "Who the program runs as. A name is looked up in the image's /etc/passwd.", `app`},
+	{"OCI.workdir", "The directory in which the program starts.", `/srv`},
+	{"OCI.labels", "Labels of the image, which are in its configuration.", `{org.opencontainers.image.licenses: MIT}`},
+	{"OCI.ports", "The ports at which the program listens.", `[8080/tcp]`},
+	{"OCI.volumes", "Directories whose content outlives a container.", `[/var/lib/demo]`},
+	{"OCI.stop-signal", "The signal that asks the program to end.", `SIGINT`},
+	{"OCI.annotations", "Annotations of the image, which are in its manifest.", `{org.opencontainers.image.source: "https://example.org/demo"}`},
 }
 
 // docOf returns the description of a key.

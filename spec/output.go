@@ -4,7 +4,7 @@ package spec
 // its type is set; a directory has none.
 type Output struct {
 	Name     string     `key:"*" is:"name"`
-	Type     string     `key:"type" only:"disk iso ext4 squashfs erofs tar cpio dir files" need:"yes"`
+	Type     string     `key:"type" only:"disk iso ext4 squashfs erofs tar cpio oci dir files" need:"yes"`
 	MaxSize  Size       `key:"max-size" is:"number of bytes" unset:"no limit"` // fixed
 	Disk     *Disk      `variant:"disk"`
 	ISO      *ISO       `variant:"iso"`
@@ -13,11 +13,14 @@ type Output struct {
 	Erofs    *Erofs     `variant:"erofs"`
 	Tar      *Tar       `variant:"tar"`
 	Cpio     *Cpio      `variant:"cpio"`
+	OCI      *OCI       `variant:"oci"`
 	Files    *BootFiles `variant:"files"`
 }
 
 // IsDir reports whether an output is a directory.
-func (o *Output) IsDir() bool { return o.Type == "dir" || o.Files != nil }
+func (o *Output) IsDir() bool {
+	return o.Type == "dir" || o.Files != nil || o.OCI != nil && o.OCI.Archive == "dir"
+}
 
 // Disk is a disk with partitions.
 type Disk struct {

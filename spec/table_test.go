@@ -104,10 +104,17 @@ func TestSyntaxes(t *testing.T) {
 			[]string{"", " ", "a", "''", "/a 'b", `/a "b`, `/a \`, "/a $B", "/a `b`", `/a "$b"`, "/a | b", "/a && b", "/a; b", "/a >b", "/a *", "/a b?", "/a [b]", "/a (b)", "/a #b", "/a ~b", "/a\x00", "/a '\x1b'", "/a\n/b"}},
 		"UUID": {map[string]string{"6F2C2AC4-3b1e-4d0c-9a53-0b9c7c1f6f10": "6f2c2ac4-3b1e-4d0c-9a53-0b9c7c1f6f10"},
 			[]string{"", "6f2c2ac43b1e4d0c9a530b9c7c1f6f10", "{6f2c2ac4-3b1e-4d0c-9a53-0b9c7c1f6f10}", "00000000-0000-0000-0000-000000000000", "6f2c2ac-43b1e-4d0c-9a53-0b9c7c1f6f10"}},
-		"account":      {map[string]string{"a": "", "_apt": "", "systemd-network": ""}, []string{"", "A", "1a", "a b", "a:b", "-a", "ä", strings.Repeat("a", 33)}},
-		"account path": {map[string]string{"/home/a/": "/home/a", "/": ""}, []string{"", "home", "/a:b", "/a\nb", "/a/../b"}},
-		"account text": {map[string]string{"Ä, b": ""}, []string{"a:b", "a\nb"}},
-		"boot file":    {map[string]string{"auto": "", "none": "", hash + "/b/c": ""}, []string{"", "Auto", hash, hash + "/", "/nix/store/x/b", "b", hash + "/../b"}},
+		"account":        {map[string]string{"a": "", "_apt": "", "systemd-network": ""}, []string{"", "A", "1a", "a b", "a:b", "-a", "ä", strings.Repeat("a", 33)}},
+		"account path":   {map[string]string{"/home/a/": "/home/a", "/": ""}, []string{"", "home", "/a:b", "/a\nb", "/a/../b"}},
+		"account text":   {map[string]string{"Ä, b": ""}, []string{"a:b", "a\nb"}},
+		"argument":       {map[string]string{"": "", "a\nb 'ä'": ""}, []string{"a\x00"}},
+		"container user": {map[string]string{"app": "", "1000": "", "app:www-data": "", "0:0": ""}, []string{"", ":", "app:", ":app", "A", "a b", "a:b:c", "4294967295", "-1"}},
+		"image name": {map[string]string{"demo": "", "tools/demo:1.0": "", "example.org:5000/a/b_c:X": "", "localhost/a--b": ""},
+			[]string{"", ":1", "Demo", "demo:", "demo:.a", "a b", "/demo", "demo/", "a//b", "demo@sha256:00", "https://a/b", strings.Repeat("a", 256), "demo:" + strings.Repeat("a", 129)}},
+		"label name": {map[string]string{"org.example.a": "", "A": ""}, []string{"", "a b", "ä", strings.Repeat("a", 256)}},
+		"port":       {map[string]string{"80": "80/tcp", "80/tcp": "", "53/udp": "", "9/sctp": ""}, []string{"", "0", "080", "65536", "99999/udp", "80/icmp", "80/", "80-90", "-1", "a"}},
+		"signal":     {map[string]string{"SIGTERM": "", "SIGRTMIN+3": "", "9": ""}, []string{"", "TERM", "sigterm", "0", "100", "SIG"}},
+		"boot file":  {map[string]string{"auto": "", "none": "", hash + "/b/c": ""}, []string{"", "Auto", hash, hash + "/", "/nix/store/x/b", "b", hash + "/../b"}},
 		"cache": {map[string]string{"https://a": "", "http://a:8080/b": "", "s3://b?region=c": "", "file:///a": "", "../a/": "../a", "a": ""},
 			[]string{"", "ftp://a", "https://", "https://a#b", "https://a?b=c", "https://u@a", "https://u:p@a", "file://a/b", "https://a b", "https://[::1", "s3://"}},
 		"file":             {map[string]string{"a": "", "./a/../b": "b", "/a": "", "a b": ""}, []string{"", "a\x00", "a\nb"}},
@@ -214,7 +221,7 @@ func TestSchema(t *testing.T) {
 		"arch", "epoch", "user-uid-missing", "store-path", "disk-fs", "boot-loader", "group-members", "list-for-mapping",
 		"host-address", "host-name", "host-names-text", "os-release", "machine-id", "mount-device", "mount-option", "mount-pass", "mount-type",
 		"device-type", "device-minor", "services-supervisor", "services-list", "service-name", "service-command-list", "service-environment",
-		"service-console-path", "max-size", "compress"} {
+		"service-console-path", "max-size", "compress", "oci", "oci-texts"} {
 		text, err := os.ReadFile(filepath.Join("testdata/bad", name+".yaml.txt"))
 		if err != nil {
 			t.Fatal(err)
