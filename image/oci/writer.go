@@ -14,17 +14,18 @@ import (
 )
 
 // Writer writes an image into a [Layout]. It is a [rootfs.SameAdder] and trusts the
-// laws of package rootfs. Close must be called, after an error too: it waits for the
-// packers.
+// laws of package rootfs. Close or Abort must be called, after an error too: they
+// wait for the packers.
 type Writer struct {
-	layout *Layout
-	opt    Options
-	plan   *plan
-	layers []*layer // as in Options, and the last one
-	dirs   map[string]*dir
-	inside string // the path of a layer that the stream is in, "" for none
-	image  Descriptor
-	err    error // sticky
+	layout  *Layout
+	opt     Options
+	plan    *plan
+	layers  []*layer // as in Options, and the last one
+	dirs    map[string]*dir
+	inside  string // the path of a layer that the stream is in, "" for none
+	image   Descriptor
+	written []Descriptor // layers
+	err     error        // sticky
 
 	slots chan struct{} // taken by packers
 	wg    sync.WaitGroup
@@ -298,6 +299,7 @@ func (w *Writer) finish() error {
 		file.RootFS.DiffIDs = append(file.RootFS.DiffIDs, l.diffID)
 		m.Layers = append(m.Layers, Descriptor{MediaType: layerType(w.opt.Compression), Digest: l.digest, Size: l.size})
 	}
+	w.written = m.Layers
 	var err error
 	if m.Config, err = w.layout.putJSON(typeConfig, file); err != nil {
 		return err
@@ -309,6 +311,17 @@ func (w *Writer) finish() error {
 	w.image.Platform = &platform
 	return nil
 }
+
+// Abort ends a writer that makes no image. After Close it does nothing.
+func (w *Writer) Abort() {
+	if w.err == nil {
+		w.err = fs.ErrClosed
+	}
+	w.Close()
+}
+
+// Layers points to the layers, after Close.
+func (w *Writer) Layers() []Descriptor { return w.written }
 
 // Image points to the manifest, after Close.
 func (w *Writer) Image() Descriptor { return w.image }
