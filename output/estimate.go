@@ -29,6 +29,8 @@ func Estimate(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (estimat
 		return estimate.Tar(c, o.Tar.Compress), nil, nil
 	case o.Cpio != nil:
 		return estimate.Cpio(c, o.Cpio.Compress), nil, nil
+	case o.OCI != nil:
+		return estimateOCI(c, o.OCI), nil, nil
 	case o.Type == "dir":
 		return estimate.Dir(c), nil, nil
 	case o.Disk != nil:

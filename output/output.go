@@ -16,6 +16,7 @@ import (
 	"thaw/boot/syslinux"
 	"thaw/image/cpio"
 	"thaw/image/disk"
+	"thaw/image/oci"
 	"thaw/image/tarball"
 	"thaw/internal/compress"
 	"thaw/rootfs"
@@ -30,6 +31,12 @@ type Params struct {
 	ID   func(name string) [16]byte // derives identifiers
 	Time time.Time                  // when what says so was made
 	Jobs int                        // blocks compressed at a time; 0 for as many as there are processors
+
+	// Arch is what the image runs on, in Nix's words: for container images.
+	Arch string
+	// Layers divides the root file system into at most so many layers of a container
+	// image, besides the one with what is in none of them.
+	Layers func(most int) []oci.Layer
 
 	// Source has the content of partitions and places that is not the root file
 	// system.
@@ -90,6 +97,7 @@ type Writer struct {
 	leave  func() // ends what works for the writer; nil for nothing
 	size   int64
 	layout *disk.Map
+	image  *Image
 }
 
 // Archive reports whether an output is written from its beginning to its end, and
@@ -164,6 +172,10 @@ func (w *Writer) Size() int64 { return w.size }
 
 // Map returns the map of a disk, nil for other outputs. It is known after Close.
 func (w *Writer) Map() *disk.Map { return w.layout }
+
+// Image returns what a container image has, nil for other outputs. It is known after
+// Close.
+func (w *Writer) Image() *Image { return w.image }
 
 type sinkCloser interface {
 	rootfs.Sink
