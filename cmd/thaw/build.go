@@ -29,6 +29,7 @@ type buildOptions struct {
 	label     string
 	uuid      string
 	seed      string
+	arch      string
 	link      []string
 	kernelOut string
 	initrdOut string
@@ -55,15 +56,16 @@ directory, and they are called by their names in it.
 
 Formats: disk is a GPT disk with one ext4 partition, ext4 that file system alone,
 tar and cpio are archives, also tar.gz, tar.zst, cpio.gz and cpio.zst (FILE may be
-- for standard output), dir a new directory. Without --format the ending of FILE
-chooses; any other than .ext4 and those of archives makes a disk.
+- for standard output), dir a new directory, oci a container image as a directory,
+oci.tar as a file for docker load. Without --format the ending of FILE chooses; any
+other than .ext4, .oci and those of archives makes a disk.
 
 --size is the file system's for ext4 and the whole disk's for disk: fit for the
 smallest, fit+256M or fit+10% to leave that much free, or a fixed one such as 2G.
 
 The same paths and options give the same bytes. The result line has the file, its
 size in bytes and its SHA-256; for dir, the bytes and the SHA-256 of its manifest,
-a line for each entry.`,
+a line for each entry; for oci, the bytes and the digest of the image.`,
 		Example: `  thaw build --cache testdata/example --trusted-key testdata/example/key.pub -o hello.img \
       /nix/store/iv6mnmnw8z16ca4yawz70zfapazdfyvq-hello-static-1.0
   thaw build vm.yaml -o vm.img --kernel-out vm.kernel --initrd-out vm.initrd`,
@@ -109,11 +111,12 @@ a line for each entry.`,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&o.output, "output", "o", "", "the `FILE` to write, or the directory to make")
-	f.StringVar(&o.format, "format", "", "the `FORMAT`: disk, ext4, tar, cpio (also with .gz or .zst) or dir")
+	f.StringVar(&o.format, "format", "", "the `FORMAT`: disk, ext4, tar, cpio (also with .gz or .zst), oci, oci.tar or dir")
 	f.StringVar(&o.size, "size", "", "`SIZE`, fit, fit+SIZE or fit+N%; K, M and G are powers of 1024 (default fit)")
 	f.StringVar(&o.label, "label", "", "`TEXT`: label of the file system, and name of the partition (default nixos)")
 	f.StringVar(&o.uuid, "uuid", "", "`UUID` of the file system (default derived from the content)")
 	f.StringVar(&o.seed, "seed", "", "derive all UUIDs from this `TEXT` instead of the content")
+	f.StringVar(&o.arch, "arch", "", "what the paths run on, like `x86_64-linux`: container images say it")
 	f.StringArrayVar(&o.link, "link", nil, "a `DIR` of the merged view, / for all, none for none; may be repeated (default "+strings.Join(spec.New().Rootfs.Merge.Link, " ")+")")
 	f.StringVar(&o.kernelOut, "kernel-out", "", "also copy the kernel to this `FILE`")
 	f.StringVar(&o.initrdOut, "initrd-out", "", "also copy the initrd to this `FILE`")
@@ -128,7 +131,7 @@ a line for each entry.`,
 func (o *buildOptions) apply(cmd *cobra.Command, t *target, stdout *results) ([]*destination, error) {
 	s := t.spec
 	if !t.paths() {
-		for _, name := range []string{"seed", "link"} {
+		for _, name := range []string{"seed", "arch", "link"} {
 			if cmd.Flags().Changed(name) {
 				return nil, usage("write it into "+t.file, "--%s is for store paths; a spec says it itself", name)
 			}
@@ -136,6 +139,9 @@ func (o *buildOptions) apply(cmd *cobra.Command, t *target, stdout *results) ([]
 	}
 	if o.seed != "" {
 		s.Seed = o.seed
+	}
+	if o.arch != "" {
+		s.Arch = o.arch
 	}
 	if len(o.link) > 0 {
 		var err error
@@ -296,6 +302,7 @@ type result struct {
 	Digest     string      `json:"digest"`
 	Format     string      `json:"format"`
 	Partitions []partition `json:"partitions,omitempty"` // of a disk, as they lie on it
+	Image      *container  `json:"image,omitempty"`
 }
 
 // partition is where a partition is on a disk.

@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/term"
 
-	"thaw/output"
 	"thaw/spec"
 )
 
@@ -25,7 +24,7 @@ type destination struct {
 type format struct {
 	name      string
 	typ       string // of outputs
-	container string // of disks: the format of the file
+	container string // of disks: the format of the file; of container images: the archive
 	compress  string // of archives and raw disks
 	endings   []string
 }
@@ -51,6 +50,8 @@ var formats = []format{
 	{"cpio", "cpio", "", "none", []string{".cpio"}},
 	{"cpio.gz", "cpio", "", "gzip", []string{".cpio.gz"}},
 	{"cpio.zst", "cpio", "", "zstd", []string{".cpio.zst"}},
+	{"oci", "oci", "dir", "", []string{".oci"}},
+	{"oci.tar", "oci", "tar", "", []string{".oci.tar", ".docker.tar"}},
 	{"dir", "dir", "", "", nil},
 	{"files", "files", "", "", nil},
 }
@@ -68,6 +69,8 @@ func (f *format) output(name string) spec.Output {
 		out.Tar.Compress = f.compress
 	case out.Cpio != nil:
 		out.Cpio.Compress = f.compress
+	case out.OCI != nil:
+		out.OCI.Archive = f.container
 	}
 	return out
 }
@@ -82,6 +85,8 @@ func (f *format) is(o *spec.Output) bool {
 		compress = o.Tar.Compress
 	case o.Cpio != nil:
 		compress = o.Cpio.Compress
+	case o.OCI != nil:
+		container = o.OCI.Archive
 	}
 	return f.typ == o.Type && f.container == container && (f.compress == "" || f.compress == compress)
 }
@@ -141,6 +146,9 @@ func (o *buildOptions) described() (spec.Output, error) {
 	}
 	if f == nil {
 		f = &formats[0]
+	}
+	if f.typ == "oci" && o.arch == "" {
+		return spec.Output{}, usage("give --arch, for example --arch x86_64-linux", "a container image says what it runs on")
 	}
 	out := f.output("image")
 	return out, o.fileSystem(&out)
@@ -209,7 +217,7 @@ func (o *buildOptions) files(s *spec.Spec, stdout *results) (outs []*destination
 		if f, ok := stdout.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 			return nil, usage("send it into a pipe or a file", "an archive does not go to a terminal")
 		}
-		if !output.Archive(&out.of) {
+		if !pipes(&out.of) {
 			return nil, usage("give -o FILE, or --format tar", "only an archive can go to standard output")
 		}
 		return []*destination{out}, nil

@@ -36,6 +36,8 @@ func (w *work) create(o *destination, source *content, stdout io.Writer) (*image
 		return o.createDir()
 	case o.of.Files != nil:
 		return w.createFiles(o, source)
+	case o.of.OCI != nil:
+		return w.createOCI(o, stdout)
 	case o.path == "-":
 		return o.stream(stdout)
 	}

@@ -118,6 +118,9 @@ func (t *target) describeOutputs() error {
 		return nil
 	}
 	for _, f := range formats {
+		if f.typ == "oci" && s.Arch == "" {
+			continue // these need to know it
+		}
 		if (f.typ != "disk" || f.name == "disk") && f.typ != "files" {
 			s.Outputs = append(s.Outputs, f.output(f.name))
 		}

@@ -91,6 +91,9 @@ func same(o *destination, a, b *image) error {
 	if a.result.Digest == b.result.Digest {
 		return nil
 	}
+	if a.result.Image != nil && o.of.IsDir() {
+		return different(o, a, a.result.Image.difference(b.result.Image))
+	}
 	find := difference
 	if o.of.IsDir() {
 		find = dirDifference
@@ -99,6 +102,10 @@ func same(o *destination, a, b *image) error {
 	if err != nil {
 		return err
 	}
+	return different(o, a, where)
+}
+
+func different(o *destination, a *image, where string) error {
 	return &differentError{fmt.Sprintf("output %s (%s) came out otherwise the second time: %s", o.of.Name, a.result.Format, where)}
 }
 
