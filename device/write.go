@@ -287,7 +287,9 @@ func (w *writer) blocks(end int64) error {
 		}
 		w.sums[b.Index] = [32]byte(b.Packed)
 		next = off + BlockSize
-		w.tell(Writing, min(next, w.size), w.size)
+		if next < w.size { // the end is reached when all is on the medium
+			w.tell(Writing, next, w.size)
+		}
 	}
 	return w.gap(next, end)
 }

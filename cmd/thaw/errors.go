@@ -18,12 +18,22 @@ import (
 	"thaw/substituter"
 )
 
+// codedError is an error with what to do about it, and its exit code. Without a text
+// nothing is printed: somebody else has said it.
+type codedError struct {
+	text, hint string
+	code       int
+}
+
+func (e *codedError) Error() string { return e.text }
+
 // explain returns what to print of an error, what the user can do about it, and
 // the exit code.
 func explain(err error) (text, hint string, code int) {
 	text = err.Error()
 	var (
 		use      *usageError
+		coded    *codedError
 		unsigned *narinfo.UnsignedError
 		name     *closure.NameError
 		damaged  *localstore.DamagedError
@@ -44,6 +54,8 @@ func explain(err error) (text, hint string, code int) {
 		return "interrupted", "", exitInterrupted
 	case errors.As(err, &use):
 		return use.text, use.hint, exitUsage
+	case errors.As(err, &coded):
+		return coded.text, coded.hint, coded.code
 	case errors.As(err, &stale):
 		return text, "bring it up to date with thaw lock", exitStale
 	case errors.As(err, &pinned):
