@@ -65,9 +65,14 @@ func (z *lz4) compress(dst []byte, start int) (end, size int) {
 	z.cut = cut{}
 	full := false
 	for at := start; !full && at <= len(z.src)-lastMatch && at-anchor < len(dst)-size; {
-		m := z.find(at, start)
+		var m match
+		if z.depth == 1 {
+			m = z.scan(at, start, anchor, min(len(z.src)-lastMatch+1, anchor+len(dst)-size))
+		} else {
+			m = z.find(at, start)
+		}
 		if m.length == 0 {
-			at += 1 + min((at-anchor)>>z.skip, z.maxSkip)
+			at = m.at + z.hurry(m.at-anchor)
 			continue
 		}
 		for _, m := range z.choose(m, start, anchor) {
@@ -104,20 +109,38 @@ func (c *cut) note(anchor, size, next int) {
 	}
 }
 
+// hurry returns how far the next place is from one that has no match, behind so many
+// literals.
+func (z *lz4) hurry(literals int) int { return 1 + min(literals>>z.skip, z.maxSkip) }
+
+// scan returns the first match from the place at on, and before end, of those with the
+// last place that has the same hash. If its length is 0, there is none.
+func (z *lz4) scan(at, start, anchor, end int) match {
+	src := z.src
+	for at < end {
+		begin := le.Uint32(src[at:])
+		head := &z.heads[bucket(begin)]
+		from := int(*head) - int(z.base)
+		*head = z.base + uint32(at)
+		// Places from at on are there when a block ended before them.
+		if from >= max(start, at-maxDistance) && from < at && le.Uint32(src[from:]) == begin {
+			return match{at, commonLength(src, from, at, len(src)-lastLiterals), at - from}
+		}
+		at += z.hurry(at - anchor)
+	}
+	return match{at: at}
+}
+
 // find returns the longest match for the place at with data from start on, or
 // one of length 0.
-func (z *lz4) find(at, start int) (m match) {
-	src, head := z.src, &z.heads[z.hash(at)]
-	if z.depth > 1 {
-		z.insert(at)
-	}
-	from := int(*head) - int(z.base)
-	if z.depth == 1 {
-		*head = z.base + uint32(at)
-	}
+func (z *lz4) find(at, start int) match {
+	src := z.src
+	z.insert(at)
+	begin := le.Uint32(src[at:])
+	from := int(z.heads[bucket(begin)]) - int(z.base)
+	m := match{at: at}
 	start = max(start, at-maxDistance)
 	end := len(src) - lastLiterals
-	begin := le.Uint32(src[at:])
 	for tries := z.depth; tries > 0 && from >= start; tries-- {
 		// Places from at on are there when a block ended before them.
 		if from < at && le.Uint32(src[from:]) == begin && src[from+m.length] == src[at+m.length] {
@@ -153,14 +176,13 @@ func commonLength(src []byte, from, at, end int) int {
 	return n
 }
 
-func (z *lz4) hash(at int) uint32 {
-	return le.Uint32(z.src[at:]) * 2654435761 >> (32 - hashBits)
-}
+// bucket is the hash of the first bytes of a match.
+func bucket(begin uint32) uint32 { return begin * 2654435761 >> (32 - hashBits) }
 
 // insert puts the places before end into the chains.
 func (z *lz4) insert(end int) {
 	for ; z.next < end; z.next++ {
-		here, head := z.base+uint32(z.next), &z.heads[z.hash(z.next)]
+		here, head := z.base+uint32(z.next), &z.heads[bucket(le.Uint32(z.src[z.next:]))]
 		back := uint32(0)
 		if *head >= z.base && here-*head <= maxDistance {
 			back = here - *head
