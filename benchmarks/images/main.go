@@ -1,0 +1,115 @@
+// Command images compares the writers of images with the tools that others use:
+// mkfs.ext4 -d, mksquashfs, mkfs.erofs and qemu-img convert. It runs them in turns,
+// each in a process of its own, on real trees of files, and writes medians and
+// their ratios to benchmarks/images/RESULTS.md.
+//
+//	go run ./benchmarks/images [-runs 5] [-only TEXT] [-tree DIR]… [-testbed DIR] [-o FILE]
+//
+// The trees are the system closure of the test bed, unpacked, a sample of it for
+// what is slow, and one of 34,000 entries, generated. Beside them, the writers that promise how much memory an entry
+// takes get a million of them, without a tree on disk. What the file says under the
+// heading "Findings" stays as it is.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+)
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("images: ")
+	var trees []tree
+	runs := flag.Int("runs", 5, "measure each this often")
+	only := flag.String("only", "", "measure only what has this in its name")
+	bed := flag.String("testbed", defaultBed(), "directory of the large test caches")
+	out := flag.String("o", "benchmarks/images/RESULTS.md", "file to write, or - for standard output")
+	profile := flag.String("cpuprofile", "", "with -job: where a profile goes")
+	job := flag.String("job", "", "instead of all else, make the image that is named so of the tree or disk that the first argument is, to the second")
+	flag.Func("tree", "measure with this directory, not the usual ones; may be repeated", func(dir string) error {
+		dir, err := filepath.Abs(dir)
+		trees = append(trees, tree{name: filepath.Base(dir), dir: dir, efforts: []effort{quick, medium, slow}})
+		return err
+	})
+	flag.Parse()
+	if *job != "" {
+		debug.SetGCPercent(25) // as thaw does
+		if err := profiled(*profile, func() error { return make1(*job, flag.Arg(0), flag.Arg(1)) }); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+	dir, err := os.MkdirTemp("", "images-benchmark-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = run(&bench{dir: dir, runs: max(*runs, 1), only: *only}, trees, *bed, *out)
+	os.RemoveAll(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+func defaultBed() string {
+	if dir := os.Getenv("THAW_TESTBED"); dir != "" {
+		return dir
+	}
+	return "../shared"
+}
+
+func run(b *bench, trees []tree, bed, out string) error {
+	var err error
+	if b.self, err = os.Executable(); err != nil {
+		return err
+	}
+	if len(trees) == 0 {
+		if trees, err = usualTrees(b.dir, bed); err != nil {
+			return err
+		}
+	}
+	var text strings.Builder
+	if err := header(&text, b.runs); err != nil {
+		return err
+	}
+	before := load()
+	for _, t := range trees {
+		if err := t.count(); err != nil {
+			return err
+		}
+		fmt.Fprintf(&text, "\n## %s\n\n%d entries, %.1f MB in files.\n\n%s", t.name, t.entries, float64(t.bytes)/1e6, tableHead)
+		cases, err := b.cases(&t, t.efforts)
+		if err != nil {
+			return err
+		}
+		for _, c := range cases {
+			r, err := b.compare(&c)
+			if err != nil {
+				return err
+			}
+			row := r.row(&c, &t)
+			log.Print(row)
+			fmt.Fprintln(&text, row)
+		}
+	}
+	if err := b.entries(&text); err != nil {
+		return err
+	}
+	fmt.Fprintf(&text, "\nLoad of the machine, averages of a minute: %s before, %s after.\n", before, load())
+	if out == "-" {
+		_, err = os.Stdout.WriteString(text.String())
+		return err
+	}
+	old, err := os.ReadFile(out)
+	if err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	if i := strings.Index(string(old), "\n## Findings"); i >= 0 {
+		text.Write(old[i:])
+	}
+	return os.WriteFile(out, []byte(text.String()), 0o666)
+}

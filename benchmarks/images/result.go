@@ -1,0 +1,151 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const tableHead = `| ours | beside | wall s | × | CPU s | × | MB | × | peak MiB | goals |
+|---|---|---|---|---|---|---|---|---|---|
+`
+
+// row is a row of the table: ours, theirs, and what the ratio is.
+func (r *result) row(c *comparison, t *tree) string {
+	ours, theirs := &r[0], &r[1]
+	wall, cpu := median(ours.wall)/median(theirs.wall), median(ours.cpu)/median(theirs.cpu)
+	size := float64(ours.size) / float64(theirs.size)
+	memory := median(ours.memory)
+	var goals []string
+	for _, g := range []struct {
+		name     string
+		is, most float64
+		digits   int
+	}{{"CPU", cpu, c.cpu, 2}, {"wall", wall, c.wall, 2}, {"size", size, c.size, 3}, {"MiB", memory, c.memory, 0}} {
+		if g.most == 0 {
+			continue
+		}
+		// What is shown decides.
+		is := strconv.FormatFloat(g.is, 'f', g.digits, 64)
+		shown, _ := strconv.ParseFloat(is, 64) // as formatted
+		text := g.name + " ≤ " + strconv.FormatFloat(g.most, 'f', -1, 64)
+		if g.digits == 0 {
+			text = fmt.Sprintf("%s ≤ %.0f", g.name, g.most)
+		}
+		if shown > g.most {
+			text = "**missed: " + text + "**"
+		}
+		goals = append(goals, text)
+	}
+	return fmt.Sprintf("| %s | %s | %.2f / %.2f | %.2f | %.2f / %.2f | %.2f | %.1f / %.1f | %.3f | %.0f / %.0f | %s |",
+		c.job, c.label, median(ours.wall), median(theirs.wall), wall, median(ours.cpu), median(theirs.cpu), cpu,
+		float64(ours.size)/1e6, float64(theirs.size)/1e6, size, memory, median(theirs.memory), strings.Join(goals, ", "))
+}
+
+// entries measures the memory of a million entries.
+func (b *bench) entries(text *strings.Builder) error {
+	const few, many = 1000, 1_000_000
+	text.WriteString(`
+## A million entries
+
+Half of the files have 100 bytes, half 5000; no image is kept. "Live" is what is in
+memory when the last entry has come, "peak" what the process took more than for
+1,000 entries, with what the collector of garbage leaves about.
+
+| writer | live bytes an entry | peak bytes an entry | peak MiB | CPU s | goals |
+|---|---|---|---|---|---|
+`)
+	for _, format := range []string{"ext4", "erofs", "squashfs"} {
+		if !strings.Contains("entries "+format, b.only) {
+			continue
+		}
+		var u [2]usage
+		var live float64
+		for range min(b.runs, 3) {
+			for i, n := range []int{few, many} {
+				out, err := u[i].run([]string{b.self, "-job", fmt.Sprintf("entries %s %d", format, n)})
+				if err != nil {
+					return err
+				}
+				if live, err = strconv.ParseFloat(strings.TrimSpace(string(out)), 64); err != nil {
+					return err
+				}
+			}
+		}
+		peak := median(u[1].memory)
+		goal := "none"
+		if format != "squashfs" {
+			most := 64 + 300*float64(many)/(1<<20)
+			goal = fmt.Sprintf("MiB ≤ %.0f", most)
+			if peak > most {
+				goal = "**missed: " + goal + "**"
+			}
+		}
+		fmt.Fprintf(text, "| %s | %.0f | %.0f | %.0f | %.2f | %s |\n", format, live/many,
+			(peak-median(u[0].memory))*(1<<20)/many, peak, median(u[1].cpu), goal)
+	}
+	return nil
+}
+
+// header says what is compared, and on which machine.
+func header(text *strings.Builder, runs int) error {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return err
+	}
+	cpu := "unknown processor"
+	info, _ := os.ReadFile("/proc/cpuinfo") // absent elsewhere than on Linux
+	for line := range strings.Lines(string(info)) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
+			cpu = strings.TrimSpace(value)
+			break
+		}
+	}
+	var versions []string
+	for _, args := range [][]string{{"mkfs.ext4", "-V"}, {"mksquashfs", "-version"}, {"mkfs.erofs", "-V"}, {"qemu-img", "--version"}} {
+		out, _ := exec.Command("/usr/bin/env", append([]string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin"}, args...)...).CombinedOutput()
+		line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n") // some exit with 1
+		line, _, _ = strings.Cut(line, " (")
+		versions = append(versions, strings.Replace(line, "version ", "", 1))
+	}
+	fmt.Fprintf(text, `# The writers of images beside other tools
+
+Written by `+"`go run ./benchmarks/images`"+`, whose doc comment lists the options.
+Measured on %d cores of %s, %s %s, %s; %s.
+
+Each program is a process of its own, run in turns with the other, %d times each; the numbers are medians, ours first, and × is ours by theirs.
+CPU is user and system time. Peak memory is what the kernel says of the process, and
+never less than what this program has, about 10 MiB. Ours walks the tree, as the
+others do, on one goroutine, and compresses on all processors. Images are written to
+the same disk, which nobody waits for. MB are 1,000,000 bytes; of ext4, they are those
+that are not in holes, as mkfs.ext4 is told the size of the image: 5/4 of ours, which
+is as small as it can be.
+
+mksquashfs gets the same block size, 128 KiB. Our best encoder of zstd is nearest to
+levels 10 and 11 of the C library, so it is put beside 10 and beside the 15 that
+mksquashfs itself takes; the fast one stands for 6 to 9. Its levels of gzip are the
+same numbers, 9 and 6. mkfs.erofs gets the same size of clusters and packs
+the ends of files as ours does. qemu-img converts the disk that is our ext4 of the
+tree. mkfs.erofs and mkfs.ext4 use one core, mksquashfs and qemu-img all.
+
+Goals: ext4 CPU × 0.5; squashfs wall × 1.2 and size × 1.03; erofs CPU × 1.5;
+qcow2 of zstd wall × 0.6; peak memory 64 MiB and two blocks for each processor, of
+ext4 and erofs 300 bytes an entry more.
+`, runtime.GOMAXPROCS(0), cpu, unix.ByteSliceToString(u.Sysname[:]), unix.ByteSliceToString(u.Release[:]), runtime.Version(), strings.Join(versions, ", "), runs)
+	return nil
+}
+
+// load is the load of the machine.
+func load() string {
+	text, _ := os.ReadFile("/proc/loadavg")
+	first, _, ok := strings.Cut(string(text), " ")
+	if !ok {
+		return "unknown"
+	}
+	return first
+}
