@@ -30,6 +30,12 @@ func (c *content) generate(device string) (*io.SectionReader, error) {
 	}
 	if opt.FSTypes == nil {
 		opt.FSTypes = rootTypes(c.work.target.spec)
+		if g.Overlay != "" && g.Overlay != "tmpfs" { // a device, with what can be written to
+			opt.FSTypes = append(opt.FSTypes, "ext4")
+		}
+	}
+	if g.Overlay != "" {
+		opt.FSTypes = append(slices.Clone(opt.FSTypes), "overlay")
 	}
 	busybox, err := regular(c.files.Find(c.ctx, g.Busybox))
 	if err != nil {
