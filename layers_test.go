@@ -37,6 +37,7 @@ var layers = map[string][]string{
 	"narinfo":        {"storepath", "nixhash"},
 	"fhs":            {"rootfs", "storepath"},
 	"boot/kmod":      nil,
+	"boot/probe":     nil,
 	"boot/syslinux":  nil,
 	"boot/uki":       nil,
 	"image/cpio":     {"rootfs"},
