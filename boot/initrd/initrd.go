@@ -81,7 +81,8 @@ type Options struct {
 	// the kernel must have one.
 	Buses []string
 	// FSTypes load file systems, which the kernel must have: the types of the
-	// root, of Overlay, and of what Image is in.
+	// root, of the device Overlay, and of what Image is in. What overlays and
+	// images themselves take is loaded with them.
 	FSTypes []string
 
 	// Firmware are objects that hold lib/firmware, of which those files are

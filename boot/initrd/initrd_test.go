@@ -87,7 +87,7 @@ func sample(t *testing.T) Options {
 				"kernel/virtio_blk.ko:\nkernel/squashfs.ko:\nkernel/nls_cp437.ko:\nkernel/vfat.ko:\nkernel/sd_mod.ko:\n",
 			"lib/modules/6.1/modules.alias":        "alias fs-squashfs squashfs\n",
 			"lib/modules/6.1/modules.softdep":      "softdep p pre: g\n",
-			"lib/modules/6.1/modules.builtin":      "kernel/ext4.ko\n",
+			"lib/modules/6.1/modules.builtin":      "kernel/ext4.ko\nkernel/overlay.ko\n",
 			"lib/modules/6.1/kernel/x.ko.xz":       packed(t, "xz", "module x"),
 			"lib/modules/6.1/kernel/z-z.ko.zst":    packed(t, "zstd", "module z"),
 			"lib/modules/6.1/kernel/g.ko.gz":       packed(t, "gzip", "module g"),
@@ -238,6 +238,10 @@ func TestErrors(t *testing.T) {
 		{"overlay", func(o *Options) { o.Overlay = "LABEL=" }, `overlay "LABEL=" names no device: want LABEL=, UUID=, PARTLABEL=, PARTUUID=, /dev/… or MAJOR:MINOR`},
 		{"image", func(o *Options) { o.Image = "root.squashfs" }, `image "root.squashfs" is not an absolute path`},
 		{"image with blanks", func(o *Options) { o.Image = "/a b" }, `image "/a b" has blanks`},
+		{"no overlay", func(o *Options) {
+			*o = only(*o, "x.ko:\n", "", "")
+			o.Overlay = "tmpfs"
+		}, `/k: the kernel has no module "overlay"`},
 		{"image without loop", func(o *Options) { o.Image = "/a" }, `/nix/store/k-modules: the kernel has no module "loop"`},
 		{"init", func(o *Options) { o.Init = "sbin/init" }, `init "sbin/init" is not an absolute path`},
 		{"init with blanks", func(o *Options) { o.Init = "/sbin/init x" }, `init "/sbin/init x" has blanks`},
@@ -299,7 +303,7 @@ func only(o Options, dep, file, content string) Options {
 	if file != "" {
 		contents["lib/modules/1/"+file] = content
 	}
-	o.Modules, o.Names, o.Buses, o.FSTypes = files("/k", contents), []string{"x"}, nil, nil
+	o.Modules, o.Names, o.Buses, o.FSTypes, o.Overlay = files("/k", contents), []string{"x"}, nil, nil, ""
 	return o
 }
 

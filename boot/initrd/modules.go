@@ -102,7 +102,11 @@ func (b *builder) names(index *kmod.Index) ([]string, error) {
 	if len(b.o.Buses) > 0 && drivers == 0 {
 		return nil, fmt.Errorf("the kernel has no module for disks at %s", strings.Join(b.o.Buses, ", "))
 	}
-	for _, fstype := range b.o.FSTypes {
+	types := b.o.FSTypes
+	if b.o.Overlay != "" {
+		types = append(slices.Clone(types), "overlay")
+	}
+	for _, fstype := range types {
 		// Kernels that do not list the aliases of what is built in have the
 		// name of the file at least.
 		if alias := "fs-" + fstype; index.Has(alias) {
