@@ -109,12 +109,26 @@ func (d *diskWriter) leave() {
 	}
 }
 
-// RootDevice is how a kernel finds the first root file system of a disk, as root=
-// takes it: by its PARTUUID. It is "" for other outputs, and disks without one.
-func RootDevice(o *spec.Output, id func(name string) [16]byte) string {
-	if o.Disk == nil {
-		return ""
+// RootPlace is where a root file system is.
+type RootPlace struct {
+	Device string // as root= takes it; "" for none
+	Image  string // the file on it, as rootimage= takes it; "" where it is the device
+}
+
+// FindRoot says where the first root file system of a disk is, by its PARTUUID, and
+// that of a CD, by the label of the CD. For other outputs it is nowhere.
+func FindRoot(o *spec.Output, id func(name string) [16]byte) RootPlace {
+	switch {
+	case o.Disk != nil:
+		return RootPlace{Device: rootDevice(o, id)}
+	case o.ISO != nil:
+		return RootPlace{"LABEL=" + o.ISO.Label, "/" + rootImage(o.ISO)}
 	}
+	return RootPlace{}
+}
+
+// rootDevice returns the first root file system of a disk, "" for none.
+func rootDevice(o *spec.Output, id func(name string) [16]byte) string {
 	p, taken := &Params{ID: id}, map[int]bool{}
 	for _, part := range o.Disk.Partitions {
 		number := part.Number
@@ -266,6 +280,14 @@ func (d *diskWriter) filled(section *disk.Section, v *volume, i int, where strin
 		var err error
 		if tree, err = d.params.Source.Files(d.out, i); err != nil {
 			return err
+		}
+		if content == "boot" { // files of its own replace others
+			boot, err := d.params.Source.Boot(d.out)
+			if err != nil {
+				return err
+			}
+			boot.Lay(tree)
+			tree = boot
 		}
 	}
 	if !tree.Has(".") {

@@ -9,10 +9,10 @@ import (
 	"thaw/spec"
 )
 
-// Extra is what is known of a disk besides the root file system.
+// Extra is what is known of a disk or CD besides the root file system.
 type Extra struct {
 	Raw   []estimate.Size // of what has a place of its own
-	Files []Files         // of partitions, by index
+	Files []Files         // of partitions, by index; of a CD, of what UEFI boots from
 }
 
 // Files are the files of their own of a partition.
@@ -35,6 +35,9 @@ func Estimate(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (estimat
 		return estimate.Dir(c), nil, nil
 	case o.Disk != nil:
 		return estimateDisk(c, o, p, x)
+	case o.ISO != nil:
+		s, err := estimateISO(c, o, p, x)
+		return s, nil, err
 	}
 	return estimateVolume(c, alone(o), p), nil, nil
 }
@@ -95,6 +98,25 @@ func estimateDisk(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (s e
 		}
 	}
 	return contained(o.Disk, estimate.Size{Least: sizes[0], Likely: sizes[1], Most: max(sizes[1], sizes[2])}, used.Likely), likely, nil
+}
+
+// estimateISO estimates both images, and the CD for each of the three sizes.
+func estimateISO(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (s estimate.Size, err error) {
+	efi, err := estimateFAT(isoEFI(o.ISO), p, &x.Files[0])
+	if err != nil {
+		return s, at(p.whole(o), err)
+	}
+	root := estimateVolume(c, isoRoot(o.ISO), p)
+	if s.Least, err = sizeISO(o, p, efi.Least, root.Least); err != nil {
+		return s, err
+	}
+	if s.Likely, err = sizeISO(o, p, efi.Likely, root.Likely); err != nil {
+		return s, err
+	}
+	if s.Most, err = sizeISO(o, p, min(efi.Most, maxDisk), root.Most); err != nil { // it cannot be
+		s.Most = maxDisk
+	}
+	return s, nil
 }
 
 // maxDisk is more than any disk has, and far from overflows.

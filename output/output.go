@@ -62,10 +62,12 @@ func (p *Params) place(o *spec.Output, list string, origin spec.Origin) string {
 	return p.Spec.Place("outputs."+o.Name+"."+list, origin)
 }
 
-// A Source has content for disks.
+// A Source has content for disks and CDs.
 type Source interface {
 	// Files returns the files of their own of the partition of that index.
 	Files(o *spec.Output, partition int) (*rootfs.Tree, error)
+	// Boot returns what the boot loader reads.
+	Boot(o *spec.Output) (*rootfs.Tree, error)
 	// BIOS returns what BIOSes start, nil for nothing. Its code goes to the start of
 	// disks, and its loader into partitions with what boot loaders read.
 	BIOS() (*BIOS, error)
@@ -135,6 +137,8 @@ func New(f File, o *spec.Output, p *Params) (*Writer, error) {
 		return NewArchive(f, o)
 	case o.Disk != nil:
 		return newDisk(f, o, p)
+	case o.ISO != nil:
+		return newISO(f, o, p)
 	}
 	fs, err := newFileSystem(f, p, alone(o), p.whole(o))
 	if err != nil {

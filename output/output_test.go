@@ -30,7 +30,7 @@ func parse(t testing.TB, outputs string) []spec.Output {
 
 func parseSpec(t testing.TB, outputs string) *spec.Spec {
 	t.Helper()
-	s, err := spec.Parse("spec.yaml", []byte("version: 1\noutputs:\n"+outputs))
+	s, err := spec.Parse("spec.yaml", []byte("version: 1\noutputs:\n"+outputs+"\nboot: { loader: efi }\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +56,17 @@ func (source) Files(o *spec.Output, i int) (*rootfs.Tree, error) {
 		tree.Dirs(e.Path, above)
 		tree.Put(e, []byte(*f.Content))
 	}
+	return tree, nil
+}
+
+func (source) Boot(o *spec.Output) (*rootfs.Tree, error) {
+	tree := &rootfs.Tree{}
+	for _, name := range []string{".", "EFI", "EFI/BOOT"} {
+		e := rootfs.Dir(name, 0o755)
+		e.ModTime = time.Unix(1, 0)
+		tree.Put(e, nil)
+	}
+	tree.Put(rootfs.Entry{Path: "EFI/BOOT/BOOTX64.EFI", Mode: 0o644, ModTime: time.Unix(1, 0)}, []byte("MZ"))
 	return tree, nil
 }
 
@@ -177,6 +188,9 @@ const everyForm = `
   ext4: { type: ext4 }
   ext4.rich: { type: ext4, block-size: 1K, journal: true, reserved: 5, inodes: 20000, dedupe: true, size: fit+8M }
   ext4.room: { type: ext4, size: fit+10% }
+  iso: { type: iso }
+  iso.erofs: { type: iso, table: mbr, efi: 8M, root: { fs: erofs } }
+  iso.plain: { type: iso, table: none, label: A, efi: fit+1M }
   parts:
     type: disk
     table: hybrid

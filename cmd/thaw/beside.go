@@ -107,12 +107,12 @@ func (c *content) place(find func(context.Context, *assemble.Files) (*assemble.P
 	return c.at(p)
 }
 
-// firstRoot is the device of the root file system on the first disk, "" for none.
-func (c *content) firstRoot() string {
+// firstRoot is where the root file system is on the first disk or CD.
+func (c *content) firstRoot() (root output.RootPlace) {
 	for i := range c.work.target.spec.Outputs {
-		if device := output.RootDevice(&c.work.target.spec.Outputs[i], c.work.plan.ID); device != "" {
-			return device
+		if root = output.FindRoot(&c.work.target.spec.Outputs[i], c.work.plan.ID); root.Device != "" {
+			break
 		}
 	}
-	return ""
+	return root
 }

@@ -111,8 +111,8 @@ func (l *limited) Write(p []byte) (int, error) {
 // system returns what boots from an output.
 func (c *content) system(o *spec.Output) (*bootable, error) {
 	w, b := c.work, c.work.target.spec.Boot
-	device := output.RootDevice(o, w.plan.ID)
-	if s := c.boots[device]; s != nil {
+	root := output.FindRoot(o, w.plan.ID)
+	if s := c.boots[root]; s != nil {
 		return s, nil
 	}
 	s := &bootable{}
@@ -134,7 +134,7 @@ func (c *content) system(o *spec.Output) (*bootable, error) {
 	}
 	s.machine = cmp.Or(s.machine, machines[w.target.spec.Arch])
 	if b.Initrd == "generate" {
-		if s.initrd, err = c.generate(device); err != nil {
+		if s.initrd, err = c.generate(root); err != nil {
 			return nil, fmt.Errorf("boot.generate: %w", err)
 		}
 	} else if place, err = w.initrd(c.ctx, c.files); err == nil && place != nil {
@@ -146,7 +146,7 @@ func (c *content) system(o *spec.Output) (*bootable, error) {
 	if s.cmdline, err = w.cmdline(c.ctx, c.files); err != nil {
 		return nil, fmt.Errorf("boot.cmdline: %w", err)
 	}
-	c.boots[device] = s
+	c.boots[root] = s
 	return s, nil
 }
 
@@ -246,19 +246,8 @@ func (c *content) blobFiles(key string, b *spec.Blob) (map[string]loader.File, e
 	return files, nil
 }
 
-// layBoot puts what the boot loader reads into a tree, below what is there.
-func (c *content) layBoot(tree *rootfs.Tree, o *spec.Output) error {
-	boot, err := c.bootTree(o)
-	if err != nil {
-		return err
-	}
-	boot.Lay(tree)
-	*tree = *boot
-	return nil
-}
-
-// bootTree returns what the boot loader reads.
-func (c *content) bootTree(o *spec.Output) (*rootfs.Tree, error) {
+// Boot implements [output.Source].
+func (c *content) Boot(o *spec.Output) (*rootfs.Tree, error) {
 	b := c.work.target.spec.Boot
 	m, err := c.menu(o, b.Stub != nil)
 	if err != nil {

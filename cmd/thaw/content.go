@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"thaw/assemble"
+	"thaw/output"
 	"thaw/overlay"
 	"thaw/rootfs"
 	"thaw/spec"
@@ -22,8 +23,8 @@ type content struct {
 	ctx   context.Context
 	files *assemble.Files
 	spool *spool
-	seen  map[string]*stored   // of store paths
-	boots map[string]*bootable // by the device of the root file system
+	seen  map[string]*stored // of store paths
+	boots map[output.RootPlace]*bootable
 }
 
 // newContent makes the content of outputs, of which something is kept in dir for a
@@ -31,7 +32,7 @@ type content struct {
 func (w *work) newContent(ctx context.Context, dir string) *content {
 	return &content{
 		work: w, ctx: ctx, files: assemble.NewFiles(w.src, w.plan), spool: &spool{dir: dir},
-		seen: map[string]*stored{}, boots: map[string]*bootable{},
+		seen: map[string]*stored{}, boots: map[output.RootPlace]*bootable{},
 	}
 }
 
@@ -159,11 +160,6 @@ func (c *content) Files(o *spec.Output, i int) (*rootfs.Tree, error) {
 		}
 		if err := c.lay(tree, strings.TrimPrefix(f.Path, "/"), f.Store); err != nil {
 			return nil, fmt.Errorf("%s: %w", c.work.target.spec.Place(partitionKey(o, p)+".files", f.Origin), err)
-		}
-	}
-	if p.Content == "boot" {
-		if err := c.layBoot(tree, o); err != nil {
-			return nil, err
 		}
 	}
 	top := rootfs.Dir(".", 0o755)

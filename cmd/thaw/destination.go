@@ -41,6 +41,7 @@ var formats = []format{
 	{"vhd", "disk", "vhd", "", []string{".vhd"}},
 	{"vhdx", "disk", "vhdx", "", []string{".vhdx"}},
 	{"vmdk", "disk", "vmdk", "", []string{".vmdk"}},
+	{"iso", "iso", "", "", []string{".iso"}},
 	{"ext4", "ext4", "", "", []string{".ext4"}},
 	{"squashfs", "squashfs", "", "", []string{".squashfs", ".sqfs"}},
 	{"erofs", "erofs", "", "", []string{".erofs"}},
@@ -125,7 +126,7 @@ func ending(o *spec.Output) string {
 
 // foreign are the endings of names of other formats: a disk called so would be
 // taken for one.
-var foreign = []string{".iso", ".ova", ".gz", ".xz", ".zst", ".bz2", ".zip"}
+var foreign = []string{".ova", ".gz", ".xz", ".zst", ".bz2", ".zip"}
 
 // described returns the output that the options describe.
 func (o *buildOptions) described() (spec.Output, error) {

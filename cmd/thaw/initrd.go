@@ -11,22 +11,20 @@ import (
 	"thaw/image/cpio"
 	"thaw/internal/compress"
 	"thaw/narinfo"
+	"thaw/output"
 	"thaw/rootfs"
 	"thaw/spec"
 	"thaw/storepath"
 )
 
-// generate makes an initrd. device is where the root file system is, if the spec does
+// generate makes an initrd. root is where the root file system is, if the spec does
 // not say it.
-func (c *content) generate(device string) (*io.SectionReader, error) {
+func (c *content) generate(root output.RootPlace) (*io.SectionReader, error) {
 	g := c.work.target.spec.Boot.Generate
 	opt := initrd.Options{
 		Names: g.Load, FSTypes: g.Filesystems, FirmwareNames: g.Files,
 		Root: g.Root, Overlay: g.Overlay, ReadOnly: g.ReadOnly, Rescue: g.Rescue,
 		Timeout: time.Duration(g.Timeout) * time.Second, Time: c.work.plan.Time,
-	}
-	if opt.Root == "" {
-		opt.Root = device
 	}
 	if opt.FSTypes == nil {
 		opt.FSTypes = rootTypes(c.work.target.spec)
@@ -36,6 +34,12 @@ func (c *content) generate(device string) (*io.SectionReader, error) {
 	}
 	if g.Overlay != "" {
 		opt.FSTypes = append(slices.Clone(opt.FSTypes), "overlay")
+	}
+	if opt.Root == "" {
+		opt.Root, opt.Image = root.Device, root.Image
+	}
+	if opt.Image != "" {
+		opt.FSTypes = append(slices.Clone(opt.FSTypes), "iso9660")
 	}
 	busybox, err := regular(c.files.Find(c.ctx, g.Busybox))
 	if err != nil {
@@ -130,6 +134,8 @@ func (w *work) referred(info *narinfo.Info) []*narinfo.Info {
 func rootTypes(s *spec.Spec) (types []string) {
 	for _, o := range s.Outputs {
 		switch {
+		case o.ISO != nil:
+			types = append(types, o.ISO.Root.FS)
 		case o.Disk == nil && (o.Ext4 != nil || o.Squashfs != nil || o.Erofs != nil):
 			types = append(types, o.Type)
 		case o.Disk != nil:

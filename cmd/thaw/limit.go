@@ -112,6 +112,10 @@ func (w *work) estimateFiles(c *estimate.Content, o *spec.Output) (s estimate.Si
 // extra is what is known of a disk besides the root file system.
 func (w *work) extra(o *spec.Output) (*output.Extra, error) {
 	x := &output.Extra{}
+	if o.ISO != nil {
+		x.Files = []output.Files{{Store: w.held(w.target.spec.Boot.StoreFiles())}}
+		return x, nil
+	}
 	if o.Disk == nil {
 		return x, nil
 	}
@@ -144,11 +148,17 @@ func (w *work) extra(o *spec.Output) (*output.Extra, error) {
 		if p.Content == "boot" {
 			stored = append(stored, w.target.spec.Boot.StoreFiles()...)
 		}
-		for _, name := range stored {
-			if info := w.plan.Holder(name); info != nil {
-				x.Files[i].Store = append(x.Files[i].Store, info)
-			}
-		}
+		x.Files[i].Store = w.held(stored)
 	}
 	return x, nil
+}
+
+// held returns the objects that hold files.
+func (w *work) held(files []string) (infos []*narinfo.Info) {
+	for _, name := range files {
+		if info := w.plan.Holder(name); info != nil {
+			infos = append(infos, info)
+		}
+	}
+	return infos
 }

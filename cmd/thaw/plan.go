@@ -118,7 +118,7 @@ func (t *target) describeOutputs() error {
 		return nil
 	}
 	for _, f := range formats {
-		if f.typ == "oci" && s.Arch == "" {
+		if f.typ == "oci" && s.Arch == "" || f.typ == "iso" && !s.Boot.BootsISO() {
 			continue // these need to know it
 		}
 		if (f.typ != "disk" || f.name == "disk") && f.typ != "files" {
