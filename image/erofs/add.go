@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"strings"
 
 	"thaw/rootfs"
 )
@@ -21,19 +20,19 @@ func (w *Writer) add(e *rootfs.Entry, data io.Reader) error {
 	if e.Path == "." {
 		return w.addRoot(i, attrs)
 	}
-	parent, name, err := w.parentOf(e.Path)
+	parent, name, err := w.dirs.Parent(e.Path)
 	if err != nil {
 		return err
 	}
-	name = w.names.clone(name)
+	name = w.dirs.Keep(name)
 	switch kind := e.Kind(); {
 	case kind == fs.ModeDir:
-		w.addDir(parent, name, i, attrs, strings.Clone(e.Path))
+		w.addDir(parent, name, i, attrs, w.dirs.Keep(e.Path))
 	case kind == fs.ModeSymlink:
 		target := e.Target
 		w.then(func() { w.addTarget(parent, name, i, attrs, target) })
 	case i.size == 0:
-		w.then(func() { parent.add(name, w.putInode(&i, w.attrs.body(attrs), nil)) })
+		w.then(func() { parent.entries.Add(name, w.putInode(&i, w.attrs.body(attrs), nil)) })
 	case w.opt.Compression == None || i.size > maxCompressed:
 		w.settle(0)
 		err = w.addFile(parent, name, i, attrs, data)
@@ -49,10 +48,10 @@ func (w *Writer) add(e *rootfs.Entry, data io.Reader) error {
 // addRoot adds the root directory. Its inode lies behind the superblock, or if
 // it is too large with its attributes, in the first blocks behind that.
 func (w *Writer) addRoot(i inode, attrs []attr) error {
-	if len(w.dirs) > 0 {
-		return &rootfs.EntryError{Path: ".", Reason: "comes twice"}
+	d := &dir{inode: i, attrs: attrs, off: rootOffset}
+	if err := w.dirs.AddRoot(d); err != nil {
+		return err
 	}
-	d := &dir{path: ".", inode: i, attrs: attrs, off: rootOffset}
 	d.inode.links = 2
 	d.parent = d
 	w.rootRoom = blockSize - rootOffset
@@ -60,44 +59,28 @@ func (w *Writer) addRoot(i inode, attrs []attr) error {
 		w.rootRoom = 0
 		d.off = w.out.take(ceilDiv(int64(size), blockSize)) * blockSize
 	}
-	w.dirs = append(w.dirs, d)
-	w.byPath["."] = d
 	return nil
 }
 
 func (w *Writer) addDir(parent *dir, name string, i inode, attrs []attr, path string) {
-	d := &dir{path: path, number: len(w.dirs), parent: parent, inode: i, attrs: attrs}
+	d := &dir{number: len(w.dirs.All), parent: parent, inode: i, attrs: attrs}
 	d.inode.links = 2
 	parent.inode.links++
-	w.dirs = append(w.dirs, d)
-	w.byPath[path] = d
-	parent.add(name, d.ref())
-}
-
-// parentOf returns the directory that a path lies in, and its last element.
-func (w *Writer) parentOf(path string) (*dir, string, error) {
-	parent, name := rootfs.Split(path)
-	if w.last == nil || w.last.path != parent {
-		d := w.byPath[parent]
-		if d == nil {
-			return nil, "", &rootfs.EntryError{Path: path, Reason: fmt.Sprintf("comes before its parent %q", parent)}
-		}
-		w.last = d
-	}
-	return w.last, name, nil
+	w.dirs.Add(path, d)
+	parent.entries.Add(name, d.ref())
 }
 
 func (w *Writer) addSame(path, earlier string) error {
 	w.settle(0)
-	from, name, err := w.parentOf(earlier)
+	from, name, err := w.dirs.Parent(earlier)
 	if err != nil {
 		return err
 	}
-	ref := from.lookup(name)
+	ref, _ := from.entries.Lookup(name)
 	if ref&refType != typeRegular {
 		return &rootfs.EntryError{Path: path, Reason: fmt.Sprintf("%q is no regular file added before", earlier)}
 	}
-	parent, name, err := w.parentOf(path)
+	parent, name, err := w.dirs.Parent(path)
 	if err != nil {
 		return err
 	}
@@ -106,7 +89,7 @@ func (w *Writer) addSame(path, earlier string) error {
 		return &rootfs.EntryError{Path: path, Reason: fmt.Sprintf("erofs gives a file like this one at most %d names", maxCompactLinks)}
 	}
 	w.links[ref] = links + 1
-	parent.add(w.names.clone(name), ref)
+	parent.entries.Add(w.dirs.Keep(name), ref)
 	return nil
 }
 
@@ -120,7 +103,7 @@ func (w *Writer) addTarget(parent *dir, name string, i inode, attrs []attr, targ
 		w.out.append(tail)
 		tail = nil
 	}
-	parent.add(name, w.putInode(&i, b, tail))
+	parent.entries.Add(name, w.putInode(&i, b, tail))
 }
 
 // fits reports whether data fit into a block behind an inode and its

@@ -2,32 +2,24 @@ package erofs
 
 import (
 	"bytes"
-	"slices"
-	"strings"
+
+	"thaw/internal/names"
 )
 
 // A dir is a directory whose entries are still coming in.
 type dir struct {
-	path     string
-	number   int // among w.dirs
-	parent   *dir
-	inode    inode
-	attrs    []attr
-	body     body // of attrs, once the directory has its place
-	off      int64
-	children []child
-	index    map[string]uint64 // of the first indexed children; made when needed
-	indexed  int
+	number  int // among w.dirs
+	parent  *dir
+	inode   inode
+	attrs   []attr
+	body    body // of attrs, once the directory has its place
+	off     int64
+	entries names.Table[uint64]
 }
 
-// A child is an entry of a directory. ref has the kind of its file in the lowest
-// 3 bits and above them, for a directory, its number among w.dirs; otherwise
-// whether its inode is extended, and above that the inode's number.
-type child struct {
-	name string
-	ref  uint64
-}
-
+// What a directory's entry refers to a file by has the kind of the file in the lowest
+// 3 bits and above them, for a directory, its number among w.dirs; otherwise whether
+// its inode is extended, and above that the inode's number.
 const (
 	refType     = 7
 	refExtended = 8
@@ -35,50 +27,6 @@ const (
 )
 
 func (d *dir) ref() uint64 { return uint64(d.number)<<refShift | typeDir }
-
-// scanned is how many children are looked through rather than indexed.
-const scanned = 32
-
-func (d *dir) add(name string, ref uint64) {
-	d.children = append(d.children, child{name, ref})
-}
-
-// lookup returns the ref of a child, or 0.
-func (d *dir) lookup(name string) uint64 {
-	if len(d.children) > scanned {
-		if d.index == nil {
-			d.index = make(map[string]uint64, len(d.children))
-		}
-		for _, c := range d.children[d.indexed:] {
-			d.index[c.name] = c.ref
-		}
-		d.indexed = len(d.children)
-		return d.index[name]
-	}
-	for _, c := range d.children {
-		if c.name == name {
-			return c.ref
-		}
-	}
-	return 0
-}
-
-// A nameArena keeps strings in large pieces: a name costs its own bytes and no
-// allocation.
-type nameArena struct{ piece strings.Builder }
-
-const arenaPiece = 64 << 10
-
-// clone returns a copy of a name.
-func (a *nameArena) clone(name string) string {
-	if a.piece.Cap()-a.piece.Len() < len(name) {
-		a.piece = strings.Builder{}
-		a.piece.Grow(arenaPiece)
-	}
-	start := a.piece.Len()
-	a.piece.WriteString(name)
-	return a.piece.String()[start:]
-}
 
 const (
 	direntSize = 12       // without the name
@@ -89,8 +37,8 @@ const (
 // but the last counts whole.
 func (d *dir) size() int64 {
 	size, used := int64(0), 0
-	for _, c := range d.children {
-		need := direntSize + len(c.name)
+	for _, e := range d.entries.List {
+		need := direntSize + len(e.Name)
 		if used+need > blockSize {
 			size += blockSize
 			used = 0
@@ -105,20 +53,20 @@ func (d *dir) size() int64 {
 // and then the names.
 func (d *dir) blocks(number func(ref uint64) uint64, yield func(block []byte, last bool)) {
 	var b [blockSize]byte
-	for rest := d.children; len(rest) > 0; {
+	for rest := d.entries.List; len(rest) > 0; {
 		n, used := 0, 0
-		for n < len(rest) && used+direntSize+len(rest[n].name) <= blockSize {
-			used += direntSize + len(rest[n].name)
+		for n < len(rest) && used+direntSize+len(rest[n].Name) <= blockSize {
+			used += direntSize + len(rest[n].Name)
 			n++
 		}
 		name := n * direntSize
-		for i, c := range rest[:n] {
+		for i, e := range rest[:n] {
 			p := b[i*direntSize:]
-			le.PutUint64(p[0:], number(c.ref))
+			le.PutUint64(p[0:], number(e.Ref))
 			le.PutUint16(p[8:], uint16(name))
-			p[10] = byte(c.ref & refType)
+			p[10] = byte(e.Ref & refType)
 			p[11] = 0
-			name += copy(b[name:], c.name)
+			name += copy(b[name:], e.Name)
 		}
 		rest = rest[n:]
 		yield(b[:used], len(rest) == 0)
@@ -128,7 +76,7 @@ func (d *dir) blocks(number func(ref uint64) uint64, yield func(block []byte, la
 // number returns the number of the inode that a child refers to.
 func (w *Writer) number(ref uint64) uint64 {
 	if ref&refType == typeDir {
-		return uint64(w.dirs[ref>>refShift].off) / slotSize
+		return uint64(w.dirs.All[ref>>refShift].off) / slotSize
 	}
 	return ref >> refShift
 }
@@ -138,15 +86,15 @@ func (w *Writer) number(ref uint64) uint64 {
 // the blocks of entries. It returns the root's inode, which lies in front.
 func (w *Writer) writeDirs() (root []byte) {
 	pos := w.out.next * blockSize
-	for _, d := range w.dirs {
+	for _, d := range w.dirs.All {
 		pos = w.placeDir(d, pos)
 	}
 	at, end := w.out.next*blockSize, ceilDiv(pos, blockSize)*blockSize
 	w.out.take(end/blockSize - w.out.next)
 	var buf, piece []byte
-	for _, d := range w.dirs {
+	for _, d := range w.dirs.All {
 		piece = w.writeDir(d, piece[:0])
-		if d == w.dirs[0] {
+		if d == w.dirs.All[0] {
 			root = bytes.Clone(piece)
 			continue
 		}
@@ -166,23 +114,24 @@ func (w *Writer) writeDirs() (root []byte) {
 // placeDir decides where a directory's inode lies, at pos or in the next block
 // and what of the entries lies with it. It returns where the next one may begin.
 func (w *Writer) placeDir(d *dir, pos int64) (next int64) {
-	d.children = append(d.children, child{".", d.ref()}, child{"..", d.parent.ref()})
-	slices.SortFunc(d.children, func(a, b child) int { return strings.Compare(a.name, b.name) })
+	d.entries.Add(".", d.ref())
+	d.entries.Add("..", d.parent.ref())
+	d.entries.Sort()
 	d.inode.size = d.size()
 	d.body = w.attrs.body(d.attrs)
-	d.attrs, d.index = nil, nil
+	d.attrs = nil
 
 	size := d.inode.bytes(w.opt.Time) + len(d.body.bytes)
 	tail := int(d.inode.size % blockSize)
 	room := blockSize
-	if d == w.dirs[0] {
+	if d == w.dirs.All[0] {
 		room = w.rootRoom
 	}
 	if tail > 0 && size+tail <= room {
 		d.inode.layout = layoutInline
 		size += tail
 	}
-	if d != w.dirs[0] {
+	if d != w.dirs.All[0] {
 		if pos%blockSize+int64(size) > blockSize {
 			pos = ceilDiv(pos, blockSize) * blockSize
 		}
@@ -208,6 +157,6 @@ func (w *Writer) writeDir(d *dir, b []byte) []byte {
 			w.out.append(block)
 		}
 	})
-	d.children, d.body = nil, body{}
+	d.entries, d.body = names.Table[uint64]{}, body{}
 	return b
 }

@@ -39,6 +39,7 @@ import (
 	"slices"
 	"strings"
 
+	"thaw/internal/names"
 	"thaw/rootfs"
 )
 
@@ -99,11 +100,8 @@ type Writer struct {
 	err      error
 	closed   bool
 
-	dirs     []*dir // in the order of adding, the root first
-	rootRoom int    // bytes that the root's inode may take with what follows it
-	byPath   map[string]*dir
-	last     *dir // the parent of the entry before
-	names    nameArena
+	dirs     names.Dirs[dir]
+	rootRoom int // bytes that the root's inode may take with what follows it
 
 	attrs  attrTable
 	blocks map[[sha256.Size]byte]uint32 // where contents begin, by their sum
@@ -143,7 +141,6 @@ func NewWriter(w io.WriterAt, o Options) (*Writer, error) {
 	e := &Writer{
 		opt:    o,
 		out:    newBlockWriter(w),
-		byPath: map[string]*dir{},
 		attrs:  attrTable{},
 		blocks: map[[sha256.Size]byte]uint32{},
 		hash:   sha256.New(),
@@ -200,7 +197,7 @@ func (w *Writer) Close() error {
 func (w *Writer) Size() int64 { return w.out.next * blockSize }
 
 func (w *Writer) finish() error {
-	if len(w.dirs) == 0 {
+	if len(w.dirs.All) == 0 {
 		return errors.New("erofs: no root directory was added")
 	}
 	w.meta.finish()
@@ -236,7 +233,7 @@ func (w *Writer) writeLinks() {
 // from the beginning of the file system, and the root's has 16 bits only.
 func (w *Writer) writeSuper(root []byte) {
 	var b [blockSize]byte
-	at := w.dirs[0].off
+	at := w.dirs.All[0].off
 	if at == rootOffset {
 		copy(b[rootOffset:], root)
 	} else {

@@ -53,7 +53,7 @@ func (w *Writer) addFile(parent *dir, name string, i inode, attrs []attr, data i
 	case c.size > 0:
 		i.data = uint32(w.share([sha256.Size]byte(w.hash.Sum(nil)), c.start, true))
 	}
-	parent.add(name, w.putInode(&i, b, p))
+	parent.entries.Add(name, w.putInode(&i, b, p))
 	return w.out.err
 }
 

@@ -56,7 +56,7 @@ func (w *Writer) writeSegment(s *segment) {
 	} else {
 		tail = w.writeUnpacked(f, b, tail)
 	}
-	f.parent.add(f.name, w.putInode(i, b, tail))
+	f.parent.entries.Add(f.name, w.putInode(i, b, tail))
 }
 
 // writeUnpacked ends a file of which nothing is compressed. tail is the end of it

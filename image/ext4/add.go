@@ -28,7 +28,7 @@ func (w *Writer) add(e rootfs.Entry, data io.Reader) error {
 	if e.Path == "." {
 		return w.addRoot(&e, i)
 	}
-	parent, name, err := w.parentOf(e.Path)
+	parent, name, err := w.dirs.Parent(e.Path)
 	if err != nil {
 		return err
 	}
@@ -55,9 +55,9 @@ func (w *Writer) add(e rootfs.Entry, data io.Reader) error {
 			number = w.share(number, from)
 		}
 	case fs.ModeDir:
-		path := w.names.clone(e.Path) // of which its name is a part
+		path := w.dirs.Keep(e.Path) // of which its name is a part
 		w.addDir(path, number, parent)
-		parent.add(path[len(path)-len(name):], number)
+		parent.entries.Add(path[len(path)-len(name):], number)
 		return w.room()
 	case fs.ModeSymlink:
 		w.addTarget(number, e.Target)
@@ -65,56 +65,39 @@ func (w *Writer) add(e rootfs.Entry, data io.Reader) error {
 	if err != nil {
 		return err
 	}
-	parent.add(w.names.clone(name), number)
+	parent.entries.Add(w.dirs.Keep(name), number)
 	return w.room()
 }
 
 func (w *Writer) addRoot(e *rootfs.Entry, i inode) error {
-	if len(w.dirs) > 0 {
-		return &rootfs.EntryError{Path: e.Path, Reason: "comes twice"}
+	if err := w.dirs.AddRoot(&dir{path: ".", number: rootInode, parent: rootInode}); err != nil {
+		return err
 	}
 	*w.inodes.at(rootInode) = i
 	if err := w.addXattrs(e, rootInode); err != nil {
 		return err
 	}
-	w.dirs = append(w.dirs, &dir{path: ".", number: rootInode, parent: rootInode})
-	w.byPath["."] = w.dirs[0]
 	return w.room()
 }
 
 func (w *Writer) addDir(path string, number uint32, parent *dir) {
-	d := &dir{path: path, number: number, parent: parent.number}
-	w.dirs = append(w.dirs, d)
-	w.byPath[path] = d
+	w.dirs.Add(path, &dir{path: path, number: number, parent: parent.number})
 	w.inodes.at(parent.number).links++
 	if path != lostFound {
 		w.pending++
 	}
 }
 
-// parentOf returns the directory that a path lies in, and its last element.
-func (w *Writer) parentOf(path string) (*dir, string, error) {
-	parent, name := rootfs.Split(path)
-	if w.last == nil || w.last.path != parent {
-		d := w.byPath[parent]
-		if d == nil {
-			return nil, "", &rootfs.EntryError{Path: path, Reason: fmt.Sprintf("comes before its parent %q", parent)}
-		}
-		w.last = d
-	}
-	return w.last, name, nil
-}
-
 func (w *Writer) addSame(path, earlier string) error {
-	from, name, err := w.parentOf(earlier)
+	from, name, err := w.dirs.Parent(earlier)
 	if err != nil {
 		return err
 	}
-	number := from.lookup(name)
-	if number == 0 || w.inodes.at(number).mode&0xf000 != modeRegular {
+	number, ok := from.entries.Lookup(name)
+	if !ok || w.inodes.at(number).mode&0xf000 != modeRegular {
 		return &rootfs.EntryError{Path: path, Reason: fmt.Sprintf("%q is no regular file added before", earlier)}
 	}
-	parent, name, err := w.parentOf(path)
+	parent, name, err := w.dirs.Parent(path)
 	if err != nil {
 		return err
 	}
@@ -126,7 +109,7 @@ func (w *Writer) addSame(path, earlier string) error {
 		return &rootfs.EntryError{Path: path, Reason: fmt.Sprintf("ext4 gives a file at most %d names", maxLinks)}
 	}
 	i.links++
-	parent.add(w.names.clone(name), number)
+	parent.entries.Add(w.dirs.Keep(name), number)
 	return w.room()
 }
 

@@ -1,8 +1,7 @@
 package ext4
 
 import (
-	"strings"
-
+	"thaw/internal/names"
 	"thaw/rootfs"
 )
 
@@ -14,67 +13,17 @@ const lostFound = "lost+found"
 type dir struct {
 	path           string
 	number, parent uint32
-	children       []child
-	index          map[string]uint32 // of the first indexed children; made when needed
-	indexed        int
-}
-
-type child struct {
-	name   string
-	number uint32
-}
-
-func (d *dir) add(name string, number uint32) {
-	d.children = append(d.children, child{name, number})
-}
-
-// scanned is how many children are looked through rather than indexed.
-const scanned = 32
-
-// lookup returns the number of the inode of a child, or 0.
-func (d *dir) lookup(name string) uint32 {
-	if len(d.children) > scanned {
-		if d.index == nil {
-			d.index = make(map[string]uint32, len(d.children))
-		}
-		for _, c := range d.children[d.indexed:] {
-			d.index[c.name] = c.number
-		}
-		d.indexed = len(d.children)
-		return d.index[name]
-	}
-	for _, c := range d.children {
-		if c.name == name {
-			return c.number
-		}
-	}
-	return 0
-}
-
-// A nameArena keeps strings in large pieces: a name costs its own bytes and no
-// allocation.
-type nameArena struct{ piece strings.Builder }
-
-const arenaPiece = 64 << 10
-
-// clone returns a copy of a name.
-func (a *nameArena) clone(name string) string {
-	if a.piece.Cap()-a.piece.Len() < len(name) {
-		a.piece = strings.Builder{}
-		a.piece.Grow(arenaPiece)
-	}
-	start := a.piece.Len()
-	a.piece.WriteString(name)
-	return a.piece.String()[start:]
+	entries        names.Table[uint32] // the numbers of inodes
 }
 
 func (w *Writer) addLostFound() {
-	if w.byPath[lostFound] != nil {
+	if w.inodes.at(firstInode).mode != 0 { // it was added
 		return
 	}
+	root := w.dirs.All[0]
 	*w.inodes.at(firstInode) = inode{sec: w.opt.Time, links: 2, mode: modeDir | 0o700, flags: flagExtents}
-	w.addDir(lostFound, firstInode, w.dirs[0])
-	w.dirs[0].add(lostFound, firstInode)
+	w.addDir(lostFound, firstInode, root)
+	root.entries.Add(lostFound, firstInode)
 }
 
 const dirTail = 12 // bytes of the checksum at the end of a block of entries
@@ -123,15 +72,15 @@ func (w *Writer) writeDir(d *dir) error {
 	i := w.inodes.at(d.number)
 	seed := inodeSeed(w.seed, d.number)
 	size := entryLen(".") + entryLen("..")
-	for _, c := range d.children {
-		size += entryLen(c.name)
+	for _, e := range d.entries.List {
+		size += entryLen(e.Name)
 	}
 	if size <= w.dirUsable() {
 		b := dirBlock{usable: w.dirUsable()}
 		b.add(".", d.number, 2)
 		b.add("..", d.parent, 2)
-		for _, c := range d.children {
-			b.add(c.name, c.number, w.inodes.at(c.number).fileType())
+		for _, e := range d.entries.List {
+			b.add(e.Name, e.Ref, w.inodes.at(e.Ref).fileType())
 		}
 		w.tree.add(0, w.out.append(b.seal(seed)))
 	} else {
@@ -144,7 +93,7 @@ func (w *Writer) writeDir(d *dir) error {
 	}
 	w.setTree(i)
 	i.size = int64(w.tree.data) * w.block()
-	d.children, d.index = nil, nil
+	d.entries = names.Table[uint32]{}
 	w.pending--
 	return w.room()
 }

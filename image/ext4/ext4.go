@@ -23,6 +23,7 @@ import (
 	"errors"
 	"io"
 
+	"thaw/internal/names"
 	"thaw/rootfs"
 )
 
@@ -38,10 +39,7 @@ type Writer struct {
 	pending int64 // blocks that are certain to come before the bitmaps
 
 	inodes inodeTable
-	dirs   []*dir // in the order of adding, the root first
-	byPath map[string]*dir
-	last   *dir // the parent of the entry before
-	names  nameArena
+	dirs   names.Dirs[dir]
 	files  *fileSet // of what is added, if equal files are stored once
 
 	bodies  []string // what inodes hold of extended attributes
@@ -74,7 +72,6 @@ func NewWriter(w io.WriterAt, o Options) (*Writer, error) {
 		frame:   f,
 		out:     newBlockWriter(w, newCursor(f.geometry, f.reserved), f.limit),
 		seed:    crc32c(^uint32(0), o.UUID[:]),
-		byPath:  map[string]*dir{},
 		bodyNum: map[string]uint32{},
 		chunk:   make([]byte, chunkSize),
 		pending: 1 + ownBlocks + f.leastJournal(),
@@ -150,11 +147,11 @@ func (w *Writer) Close() error {
 func (w *Writer) Size() int64 { return w.plan.blocks * w.block() }
 
 func (w *Writer) finish() error {
-	if len(w.dirs) == 0 {
+	if len(w.dirs.All) == 0 {
 		return errors.New("ext4: no root directory was added")
 	}
 	w.addLostFound()
-	for _, d := range w.dirs {
+	for _, d := range w.dirs.All {
 		if err := w.writeDir(d); err != nil {
 			return err
 		}

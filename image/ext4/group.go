@@ -91,7 +91,7 @@ func (w *Writer) writeGroups(l *layout) (descs []byte, t totals) {
 		le.PutUint32(desc(g)[0x08:], uint32(at))
 		w.writeInodes(at, g*l.perGroup, l.perGroup)
 	}
-	for _, dir := range w.dirs {
+	for _, dir := range w.dirs.All {
 		d := desc(int64(dir.number-1) / l.perGroup)
 		le.PutUint16(d[0x10:], le.Uint16(d[0x10:])+1)
 	}

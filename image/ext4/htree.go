@@ -23,10 +23,10 @@ type hashTree struct {
 	nodes  int         // between root and leaves
 }
 
-// hashed is an entry's hash and where it stands among the children.
+// hashed is an entry's hash and where it stands among the entries.
 type hashed struct {
 	hash  uint32
-	child uint32
+	entry uint32
 }
 
 // A hashEntry of an index leads to a block whose hashes are at least hash. An
@@ -38,19 +38,19 @@ type hashEntry struct {
 // newHashTree distributes the entries of a directory. It reports false when
 // they are more than two levels hold.
 func newHashTree(g geometry, d *dir, h nameHash) (*hashTree, bool) {
-	x := &hashTree{geometry: g, dir: d, sorted: make([]hashed, len(d.children))}
-	for i, c := range d.children {
-		x.sorted[i] = hashed{h.of(c.name), uint32(i)}
+	x := &hashTree{geometry: g, dir: d, sorted: make([]hashed, len(d.entries.List))}
+	for i, e := range d.entries.List {
+		x.sorted[i] = hashed{h.of(e.Name), uint32(i)}
 	}
 	slices.SortFunc(x.sorted, func(a, b hashed) int {
 		if a.hash != b.hash {
 			return cmp.Compare(a.hash, b.hash)
 		}
-		return cmp.Compare(a.child, b.child)
+		return cmp.Compare(a.entry, b.entry)
 	})
 	used := g.dirUsable()
 	for i, e := range x.sorted {
-		n := entryLen(d.children[e.child].name)
+		n := entryLen(d.entries.List[e.entry].Name)
 		if used+n > g.dirUsable() {
 			used = 0
 			hash := e.hash
@@ -108,9 +108,9 @@ func (w *Writer) writeHashTree(x *hashTree, seed uint32) {
 			end = x.starts[i+1]
 		}
 		b := dirBlock{usable: w.dirUsable()}
-		for _, e := range x.sorted[start:end] {
-			c := x.dir.children[e.child]
-			b.add(c.name, c.number, w.inodes.at(c.number).fileType())
+		for _, h := range x.sorted[start:end] {
+			e := x.dir.entries.List[h.entry]
+			b.add(e.Name, e.Ref, w.inodes.at(e.Ref).fileType())
 		}
 		store(b.seal(seed))
 	}

@@ -159,7 +159,7 @@ func TestHasCopy(t *testing.T) {
 func TestHashCollisions(t *testing.T) {
 	d := &dir{}
 	for i := range 100 {
-		d.add(strings.Repeat("n", 200), uint32(i))
+		d.entries.Add(strings.Repeat("n", 200), uint32(i))
 	}
 	tree, ok := newHashTree(geometry{12}, d, newNameHash([16]byte{})) // all alike
 	if !ok || len(tree.leaves) < 2 {
