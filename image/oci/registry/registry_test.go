@@ -1,19 +1,16 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -24,69 +21,6 @@ import (
 	"thaw/internal/testbed"
 	"thaw/rootfs"
 )
-
-// distribution is the registry that judges, as a program of Go.
-const distribution = "github.com/distribution/distribution/v3/cmd/registry@v3.1.2"
-
-// serve starts a real registry on this machine, and returns its host and port. Its
-// program is built once and kept: that takes a minute.
-func serve(t *testing.T) string {
-	t.Helper()
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Skipf("SKIPPED: %v", err)
-	}
-	dir := filepath.Join(cache, "thaw-judges", "distribution-v3.1.2")
-	program := filepath.Join(dir, "registry")
-	if _, err := os.Stat(program); err != nil {
-		cmd := exec.Command(testbed.Tool(t, "go"), "install", distribution)
-		cmd.Env = append(os.Environ(), "GOBIN="+dir, "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Skipf("SKIPPED: the registry cannot be built, which needs the module proxy: %v: %s", err, out)
-		}
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	host := l.Addr().String()
-	l.Close()
-	tmp := t.TempDir()
-	config := filepath.Join(tmp, "config.yml")
-	text := fmt.Sprintf("version: 0.1\nstorage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: %q}\nlog: {level: error, accesslog: {disabled: true}}\n", filepath.Join(tmp, "data"), host)
-	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
-	cmd := exec.Command(program, "serve", config)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		<-ended
-	})
-	for until := time.Now().Add(30 * time.Second); ; {
-		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("the registry has ended: %v\n%s", err, &log)
-		case <-time.After(20 * time.Millisecond):
-		}
-		answer, err := http.Get("http://" + host + "/v2/")
-		if err == nil {
-			answer.Body.Close()
-			return host
-		}
-		if time.Now().After(until) {
-			t.Fatalf("the registry does not answer: %v", err)
-		}
-	}
-}
 
 // image writes a layout of an image of three layers for each architecture, whose
 // second has n bytes.
@@ -139,7 +73,7 @@ func noCredentials(t *testing.T) string {
 }
 
 func TestDistribution(t *testing.T) {
-	host := serve(t)
+	host := testbed.Registry(t)
 	noCredentials(t)
 	push := func(dir, name string, o Options, blobs int) *Result {
 		t.Helper()
@@ -179,7 +113,7 @@ func TestDistribution(t *testing.T) {
 
 // A damaged layer is refused by the registry.
 func TestDamaged(t *testing.T) {
-	host := serve(t)
+	host := testbed.Registry(t)
 	noCredentials(t)
 	dir := image(t, 1000, "amd64")
 	files, err := filepath.Glob(filepath.Join(dir, "blobs", "sha256", "*"))
