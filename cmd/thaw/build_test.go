@@ -128,13 +128,15 @@ const everyOutput = `
   j: { type: cpio }
   k: { type: dir }
   l: { type: disk, partitions: [ { fs: vfat, files: [ { path: /a, content: a } ] }, { fs: squashfs } ] }
+  m: { type: oci }
+  n: { type: oci, archive: tar, compress: zstd }
 `
 
 // specFile writes a spec of these packages and everyOutput.
 func specFile(t *testing.T, dir string, paths ...string) string {
 	t.Helper()
 	name := filepath.Join(dir, "every.yaml")
-	text := "version: 1\npackages: [ " + strings.Join(paths, ", ") + " ]\noutputs:" + everyOutput
+	text := "version: 1\narch: x86_64-linux\npackages: [ " + strings.Join(paths, ", ") + " ]\noutputs:" + everyOutput
 	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -169,6 +171,9 @@ func TestFullDisk(t *testing.T) {
 		if !strings.Contains("iso oci files", f.typ) {
 			try(f.name, busybox, "--format", f.name, "-o", full+"/x")
 		}
+	}
+	for _, format := range []string{"oci", "oci.tar"} {
+		try(format, busybox, "--format", format, "--arch", "x86_64-linux", "-o", full+"/x")
 	}
 	try("all at once", specFile(t, p.dir, busybox), "-o", full+"/out")
 }
