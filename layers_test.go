@@ -50,7 +50,7 @@ var layers = map[string][]string{
 	"image/oci":      {"rootfs", "image/tarball", "internal/compress"},
 	"image/qcow2":    {"image/raw"},
 	"image/raw":      {"internal/compress"},
-	"image/squashfs": {"rootfs"},
+	"image/squashfs": {"rootfs", "internal/names"},
 	"image/tarball":  {"rootfs"},
 	"image/unwrap":   {"image/raw", "internal/decompress"},
 	"image/vdi":      {"image/raw"},

@@ -17,20 +17,17 @@ func (w *Writer) add(e *rootfs.Entry, data io.Reader) error {
 		return err
 	}
 	if e.Path == "." {
-		if len(w.dirs) > 0 {
-			return &rootfs.EntryError{Path: e.Path, Reason: "comes twice"}
-		}
-		w.addDir(e.Path, n, nil)
-		return nil
+		return w.dirs.AddRoot(w.newDir(e.Path, n, nil))
 	}
-	parent, name, err := w.parentOf(e.Path)
+	parent, name, err := w.dirs.Parent(e.Path)
 	if err != nil {
 		return err
 	}
 	number := uint32(len(w.nodes))
 	switch n.kind {
 	case typeDir:
-		w.addDir(strings.Clone(e.Path), n, parent)
+		path := w.dirs.Keep(e.Path)
+		w.dirs.Add(path, w.newDir(path, n, parent))
 		w.nodes[parent.node].links++
 	case typeFile:
 		f, err := w.addData(e.Size, data)
@@ -47,47 +44,33 @@ func (w *Writer) add(e *rootfs.Entry, data io.Reader) error {
 	default:
 		w.nodes = append(w.nodes, n)
 	}
-	parent.add(strings.Clone(name), number)
+	parent.entries.Add(w.dirs.Keep(name), number)
 	return nil
 }
 
-func (w *Writer) addDir(path string, n node, parent *dir) {
+// newDir adds the node of a directory, which is to be added to the others next.
+func (w *Writer) newDir(path string, n node, parent *dir) *dir {
 	n.links = 2
-	n.data = uint32(len(w.dirs))
-	d := &dir{path: path, node: uint32(len(w.nodes)), parent: parent}
+	n.data = uint32(len(w.dirs.All))
 	w.nodes = append(w.nodes, n)
-	w.dirs = append(w.dirs, d)
-	w.byPath[path] = d
-}
-
-// parentOf returns the directory that a path lies in, and its last element.
-func (w *Writer) parentOf(path string) (*dir, string, error) {
-	parent, name := rootfs.Split(path)
-	if w.last == nil || w.last.path != parent {
-		d := w.byPath[parent]
-		if d == nil {
-			return nil, "", &rootfs.EntryError{Path: path, Reason: fmt.Sprintf("comes before its parent %q", parent)}
-		}
-		w.last = d
-	}
-	return w.last, name, nil
+	return &dir{path: path, node: uint32(len(w.nodes) - 1), parent: parent}
 }
 
 func (w *Writer) addSame(path, earlier string) error {
-	from, name, err := w.parentOf(earlier)
+	from, name, err := w.dirs.Parent(earlier)
 	if err != nil {
 		return err
 	}
-	number, ok := from.lookup(name)
+	number, ok := from.entries.Lookup(name)
 	if !ok || w.nodes[number].kind != typeFile {
 		return &rootfs.EntryError{Path: path, Reason: fmt.Sprintf("%q is no regular file added before", earlier)}
 	}
-	parent, name, err := w.parentOf(path)
+	parent, name, err := w.dirs.Parent(path)
 	if err != nil {
 		return err
 	}
 	w.nodes[number].links++
-	parent.add(strings.Clone(name), number)
+	parent.entries.Add(w.dirs.Keep(name), number)
 	return nil
 }
 

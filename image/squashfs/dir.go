@@ -4,57 +4,23 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
+	"thaw/internal/names"
 	"thaw/rootfs"
 )
 
 // A dir is a directory whose entries are still coming in; later, one that is
 // listed.
 type dir struct {
-	path     string
-	node     uint32 // place in nodes
-	parent   *dir   // nil for the root
-	children []child
-	byName   map[string]uint32 // of the first named children; made when needed
-	named    int
+	path    string
+	node    uint32              // place in nodes
+	parent  *dir                // nil for the root
+	entries names.Table[uint32] // places in nodes
 
 	start   position // of its listing
 	size    uint32   // of its listing
 	index   []byte   // "Directory Index"
 	indexed int      // how many entries that has
-}
-
-type child struct {
-	name string
-	node uint32 // place in nodes
-}
-
-func (d *dir) add(name string, node uint32) {
-	d.children = append(d.children, child{name, node})
-}
-
-// scanned is how many children are looked through rather than named in a map.
-const scanned = 32
-
-// lookup returns the node of a child.
-func (d *dir) lookup(name string) (uint32, bool) {
-	if len(d.children) > scanned {
-		if d.byName == nil {
-			d.byName = make(map[string]uint32, len(d.children))
-		}
-		for _, c := range d.children[d.named:] {
-			d.byName[c.name] = c.node
-		}
-		d.named = len(d.children)
-		node, ok := d.byName[name]
-		return node, ok
-	}
-	i := slices.IndexFunc(d.children, func(c child) bool { return c.name == name })
-	if i < 0 {
-		return 0, false
-	}
-	return d.children[i].node, true
 }
 
 const (
@@ -78,20 +44,20 @@ func (w *Writer) writeDirs() error {
 			n.number = number
 		}
 	}
-	for _, d := range slices.Backward(w.dirs) {
-		slices.SortFunc(d.children, func(a, b child) int { return strings.Compare(a.name, b.name) })
-		for _, c := range d.children {
-			give(&w.nodes[c.node])
+	for _, d := range slices.Backward(w.dirs.All) {
+		d.entries.Sort()
+		for _, e := range d.entries.List {
+			give(&w.nodes[e.Ref])
 		}
 	}
-	root := &w.nodes[w.dirs[0].node]
+	root := &w.nodes[w.dirs.All[0].node]
 	give(root)
 	w.references = make([]uint64, number)
 
 	written := uint32(0)
-	for _, d := range slices.Backward(w.dirs) {
-		for _, c := range d.children {
-			if n := &w.nodes[c.node]; n.number > written {
+	for _, d := range slices.Backward(w.dirs.All) {
+		for _, e := range d.entries.List {
+			if n := &w.nodes[e.Ref]; n.number > written {
 				w.writeInode(n)
 				written++
 			}
@@ -111,19 +77,19 @@ func (w *Writer) writeDirs() error {
 func (w *Writer) writeListing(d *dir) error {
 	d.start = w.listing.pos()
 	total := int64(dirHeader)
-	for _, c := range d.children {
-		total += dirEntry + int64(len(c.name))
+	for _, e := range d.entries.List {
+		total += dirEntry + int64(len(e.Name))
 	}
 	if total+total/dirEntry*dirHeader > maxListing { // were each entry alone
 		return &rootfs.EntryError{Path: d.path, Reason: "squashfs holds no directory of so many entries"}
 	}
 	index := total > metadataSize
 	block := d.start.block
-	for rest := d.children; len(rest) > 0; {
+	for rest := d.entries.List; len(rest) > 0; {
 		at := w.listing.pos()
 		if index && at.block != block && d.indexed < maxIndexed {
 			block = at.block
-			d.addIndex(at, rest[0].name)
+			d.addIndex(at, rest[0].Name)
 		}
 		room := math.MaxInt
 		if index {
@@ -133,7 +99,7 @@ func (w *Writer) writeListing(d *dir) error {
 		w.writeRun(d, rest[:n])
 		rest = rest[n:]
 	}
-	d.children, d.byName = nil, nil
+	d.entries = names.Table[uint32]{}
 	return nil
 }
 
@@ -146,37 +112,37 @@ func (d *dir) addIndex(at position, name string) {
 	d.indexed++
 }
 
-// runLength returns how many children can share a header: their inodes begin in
+// runLength returns how many entries can share a header: their inodes begin in
 // one block and have numbers that are close, and all but the first begin within
 // room bytes of the header.
-func (w *Writer) runLength(children []child, room int) int {
-	first := w.nodes[children[0].node].number
+func (w *Writer) runLength(entries []names.Entry[uint32], room int) int {
+	first := w.nodes[entries[0].Ref].number
 	length := dirHeader
-	for i, c := range children {
-		number := w.nodes[c.node].number
+	for i, e := range entries {
+		number := w.nodes[e.Ref].number
 		distance := int64(number) - int64(first)
 		if i > 0 && (i == maxRun || length >= room || distance < math.MinInt16 || distance > math.MaxInt16 ||
 			w.references[number-1]>>16 != w.references[first-1]>>16) {
 			return i
 		}
-		length += dirEntry + len(c.name)
+		length += dirEntry + len(e.Name)
 	}
-	return len(children)
+	return len(entries)
 }
 
-func (w *Writer) writeRun(d *dir, children []child) {
-	first := w.nodes[children[0].node].number
+func (w *Writer) writeRun(d *dir, entries []names.Entry[uint32]) {
+	first := w.nodes[entries[0].Ref].number
 	b := w.scratch[:0]
-	b = le.AppendUint32(b, uint32(len(children)-1))
+	b = le.AppendUint32(b, uint32(len(entries)-1))
 	b = le.AppendUint32(b, uint32(w.references[first-1]>>16))
 	b = le.AppendUint32(b, first)
-	for _, c := range children {
-		n := &w.nodes[c.node]
+	for _, e := range entries {
+		n := &w.nodes[e.Ref]
 		b = le.AppendUint16(b, uint16(w.references[n.number-1]))
 		b = le.AppendUint16(b, uint16(n.number-first))
 		b = le.AppendUint16(b, uint16(n.kind))
-		b = le.AppendUint16(b, uint16(len(c.name)-1))
-		b = append(b, c.name...)
+		b = le.AppendUint16(b, uint16(len(e.Name)-1))
+		b = append(b, e.Name...)
 	}
 	w.listing.write(b)
 	w.scratch = b

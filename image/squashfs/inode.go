@@ -94,7 +94,7 @@ func (w *Writer) encodeFile(b []byte, n *node) []byte {
 }
 
 func (w *Writer) encodeDir(b []byte, n *node) []byte {
-	d := w.dirs[n.data]
+	d := w.dirs.All[n.data]
 	parent := uint32(len(w.references)) + 1 // of the root, as mksquashfs has it
 	if d.parent != nil {
 		parent = w.nodes[d.parent.node].number
@@ -124,7 +124,7 @@ func (w *Writer) writeInode(n *node) {
 	w.scratch = w.encodeInode(w.scratch[:0], n)
 	switch n.kind {
 	case typeDir:
-		d := w.dirs[n.data]
+		d := w.dirs.All[n.data]
 		w.scratch = append(w.scratch, d.index...)
 		d.index = nil
 	case typeFile:

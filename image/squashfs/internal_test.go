@@ -130,7 +130,7 @@ func TestListings(t *testing.T) {
 		}
 		d := &dir{}
 		for i := range test.children {
-			d.children = append(d.children, child{fmt.Sprintf("%010d", i), uint32(i)})
+			d.entries.Add(fmt.Sprintf("%010d", i), uint32(i))
 			w.nodes = append(w.nodes, node{number: uint32(i + 1), kind: typeFile})
 			w.references = append(w.references, uint64(i))
 		}

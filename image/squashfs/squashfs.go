@@ -33,6 +33,7 @@ import (
 	"math/bits"
 	"runtime"
 
+	"thaw/internal/names"
 	"thaw/rootfs"
 )
 
@@ -81,9 +82,7 @@ type Writer struct {
 	nodes   []node
 	files   []file
 	targets []string
-	dirs    []*dir // in the order of adding, the root first
-	byPath  map[string]*dir
-	last    *dir // the parent of the entry before
+	dirs    names.Dirs[dir]
 
 	ids    []uint32
 	idNum  map[uint32]uint16
@@ -131,11 +130,10 @@ func NewWriter(w io.WriterAt, o Options) (*Writer, error) {
 	}
 	meta := &metadataEncoder{encoder: enc}
 	e := &Writer{
-		opt:    o,
-		byPath: map[string]*dir{},
-		idNum:  map[uint32]uint16{},
-		rest:   make([]byte, o.BlockSize),
-		zeros:  make([]byte, o.BlockSize),
+		opt:   o,
+		idNum: map[uint32]uint16{},
+		rest:  make([]byte, o.BlockSize),
+		zeros: make([]byte, o.BlockSize),
 	}
 	e.out = newOutput(w, superblockSize+int64(len(o.compressorOptions())))
 	e.pipe = newPipe(&e.out, &e.opt)

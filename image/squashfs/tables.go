@@ -8,7 +8,7 @@ import (
 // finish writes all that comes behind the contents of files, in the order that
 // readers insist on, without gaps ("Overview").
 func (w *Writer) finish() error {
-	if len(w.dirs) == 0 {
+	if len(w.dirs.All) == 0 {
 		return errors.New("squashfs: no root directory was added")
 	}
 	s := superblock{
