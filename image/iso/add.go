@@ -86,22 +86,19 @@ func sectors(size int64) int64 { return (size + sectorSize - 1) / sectorSize }
 
 // link puts a node into the tree.
 func (w *Writer) link(e *rootfs.Entry, n node) error {
-	number := uint32(len(w.nodes))
 	if e.Path == "." {
-		if len(w.dirs) > 0 {
-			return &rootfs.EntryError{Path: e.Path, Reason: "comes twice"}
-		}
-		w.addDir(&dir{path: e.Path, node: number}, n)
-		return nil
+		return w.dirs.AddRoot(w.newDir(e.Path, n, nil))
 	}
 	parent, name, err := w.newName(e.Path)
 	if err != nil {
 		return err
 	}
+	number := uint32(len(w.nodes))
 	switch n.kind() {
 	case modeDir:
 		w.nodes[parent.node].links++
-		w.addDir(&dir{path: strings.Clone(e.Path), node: number, parent: parent}, n)
+		path := w.dirs.Keep(e.Path)
+		w.dirs.Add(path, w.newDir(path, n, parent))
 	case modeLink:
 		n.index = uint32(len(w.targets))
 		w.targets = append(w.targets, strings.Clone(e.Target))
@@ -109,29 +106,16 @@ func (w *Writer) link(e *rootfs.Entry, n node) error {
 	default:
 		w.nodes = append(w.nodes, n)
 	}
-	parent.add(strings.Clone(name), number)
+	parent.entries.Add(w.dirs.Keep(name), number)
 	return nil
 }
 
-func (w *Writer) addDir(d *dir, n node) {
+// newDir adds the node of a directory, which is to be added to the others next.
+func (w *Writer) newDir(path string, n node, parent *dir) *dir {
 	n.links = 2
-	n.index = uint32(len(w.dirs))
+	n.index = uint32(len(w.dirs.All))
 	w.nodes = append(w.nodes, n)
-	w.dirs = append(w.dirs, d)
-	w.byPath[d.path] = d
-}
-
-// parentOf returns the directory that a path lies in, and its last element.
-func (w *Writer) parentOf(path string) (*dir, string, error) {
-	parent, name := rootfs.Split(path)
-	if w.last == nil || w.last.path != parent {
-		d := w.byPath[parent]
-		if d == nil {
-			return nil, "", &rootfs.EntryError{Path: path, Reason: fmt.Sprintf("comes before its parent %q", parent)}
-		}
-		w.last = d
-	}
-	return w.last, name, nil
+	return &dir{path: path, node: uint32(len(w.nodes) - 1), parent: parent}
 }
 
 // newName returns the directory that a new path lies in, and its last element.
@@ -139,18 +123,18 @@ func (w *Writer) newName(path string) (*dir, string, error) {
 	if slices.Contains(w.images, path) {
 		return nil, "", &rootfs.EntryError{Path: path, Reason: "comes twice, once as an image"}
 	}
-	return w.parentOf(path)
+	return w.dirs.Parent(path)
 }
 
 func (w *Writer) addSame(path, earlier string) error {
 	if w.open != nil {
 		return errOpen
 	}
-	from, name, err := w.parentOf(earlier)
+	from, name, err := w.dirs.Parent(earlier)
 	if err != nil {
 		return err
 	}
-	number, ok := from.lookup(name)
+	number, ok := from.entries.Lookup(name)
 	if !ok || w.nodes[number].kind() != modeFile {
 		return &rootfs.EntryError{Path: path, Reason: fmt.Sprintf("%q is no regular file added before", earlier)}
 	}
@@ -162,7 +146,7 @@ func (w *Writer) addSame(path, earlier string) error {
 		return err
 	}
 	w.nodes[number].links++
-	parent.add(strings.Clone(name), number)
+	parent.entries.Add(w.dirs.Keep(name), number)
 	return nil
 }
 

@@ -6,17 +6,17 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"thaw/internal/names"
 )
 
 // A dir is a directory whose entries are still coming in; later, one that is
 // listed.
 type dir struct {
-	path     string
-	node     uint32 // place in nodes
-	parent   *dir   // nil for the root
-	children []child
-	byName   map[string]uint32 // of the first named children; made when needed
-	named    int
+	path    string
+	node    uint32              // place in nodes
+	parent  *dir                // nil for the root
+	entries names.Table[uint32] // places in nodes
 
 	id      string // in its parent's listing
 	number  int    // by level, the root's is 1
@@ -25,58 +25,25 @@ type dir struct {
 	more    uint32 // sectors behind these, of what did not fit into them
 }
 
-type child struct {
-	name string
-	node uint32 // place in nodes
-}
-
-func (d *dir) add(name string, node uint32) {
-	d.children = append(d.children, child{name, node})
-}
-
-// scanned is how many children are looked through rather than named in a map.
-const scanned = 32
-
-// lookup returns the node of a child.
-func (d *dir) lookup(name string) (uint32, bool) {
-	if len(d.children) > scanned {
-		if d.byName == nil {
-			d.byName = make(map[string]uint32, len(d.children))
-		}
-		for _, c := range d.children[d.named:] {
-			d.byName[c.name] = c.node
-		}
-		d.named = len(d.children)
-		node, ok := d.byName[name]
-		return node, ok
-	}
-	i := slices.IndexFunc(d.children, func(c child) bool { return c.name == name })
-	if i < 0 {
-		return 0, false
-	}
-	return d.children[i].node, true
-}
-
 const (
 	maxID  = 31 // characters of an identifier without its version
 	maxExt = 8  // behind its dot
 )
 
-// identify gives each child an identifier (ECMA-119, section 7.5), and sorts the
-// children by these. It is the same whatever order they came in.
+// identify gives each entry an identifier (ECMA-119, section 7.5), and sorts the
+// entries by these. It is the same whatever order they came in.
 func (w *Writer) identify(d *dir) []string {
-	d.byName, d.named = nil, 0
-	slices.SortFunc(d.children, func(a, b child) int { return strings.Compare(a.name, b.name) })
+	d.entries.Sort()
 	type named struct {
 		id string
-		child
+		names.Entry[uint32]
 	}
-	all := make([]named, len(d.children))
+	all := make([]named, len(d.entries.List))
 	taken := make(map[string]bool, len(all))
 	next := map[string]int{}
-	for i, c := range d.children {
-		isDir := w.nodes[c.node].kind() == modeDir
-		stem, ext := mangle(c.name, isDir)
+	for i, e := range d.entries.List {
+		isDir := w.nodes[e.Ref].kind() == modeDir
+		stem, ext := mangle(e.Name, isDir)
 		id := stem + ext
 		for taken[id] {
 			next[stem+ext]++
@@ -91,16 +58,16 @@ func (w *Writer) identify(d *dir) []string {
 		default:
 			id += ";1"
 		}
-		all[i] = named{id, c}
+		all[i] = named{id, e}
 	}
 	// The version is no part of what is compared, and a dot is less than what
 	// may stand in its place, as the blank that pads names is (section 9.3).
 	slices.SortFunc(all, func(a, b named) int {
-		return cmp.Or(strings.Compare(strings.TrimSuffix(a.id, ";1"), strings.TrimSuffix(b.id, ";1")), strings.Compare(a.name, b.name))
+		return cmp.Or(strings.Compare(strings.TrimSuffix(a.id, ";1"), strings.TrimSuffix(b.id, ";1")), strings.Compare(a.Name, b.Name))
 	})
 	ids := make([]string, len(all))
 	for i, n := range all {
-		ids[i], d.children[i] = n.id, n.child
+		ids[i], d.entries.List[i] = n.id, n.Entry
 	}
 	return ids
 }
@@ -146,12 +113,12 @@ func (w *Writer) list(d *dir, l *listing) error {
 	}
 	l.add("\x00", self.date, d.extent(), flagDir, su)
 	l.add("\x01", above.date, parent.extent(), flagDir, attributes(parent.node, above))
-	for i, c := range d.children {
-		n := &w.nodes[c.node]
-		su := append(attributes(c.node, n), names(c.name)...)
+	for i, e := range d.entries.List {
+		n := &w.nodes[e.Ref]
+		su := append(attributes(e.Ref, n), nameEntries(e.Name)...)
 		switch n.kind() {
 		case modeDir:
-			sub := w.dirs[n.index]
+			sub := w.dirs.All[n.index]
 			sub.id = ids[i]
 			l.add(ids[i], n.date, sub.extent(), flagDir, su)
 		case modeFile:
@@ -179,20 +146,20 @@ func (d *dir) extent() extent { return extent{d.sector, int64(d.sectors) * secto
 // placeDirs finds the places of all directories from a sector on, by level, and
 // returns the sector behind them.
 func (w *Writer) placeDirs(sector int64) (int64, error) {
-	if len(w.dirs) == 0 {
+	if len(w.dirs.All) == 0 {
 		return 0, errors.New("iso: no root directory was added")
 	}
 	var l listing
-	byLevel := make([]*dir, 1, len(w.dirs))
-	byLevel[0] = w.dirs[0]
+	byLevel := make([]*dir, 1, len(w.dirs.All))
+	byLevel[0] = w.dirs.All[0]
 	for i := 0; i < len(byLevel); i++ {
 		d := byLevel[i]
 		if err := w.list(d, &l); err != nil {
 			return 0, err
 		}
-		for _, c := range d.children {
-			if n := &w.nodes[c.node]; n.kind() == modeDir {
-				byLevel = append(byLevel, w.dirs[n.index])
+		for _, e := range d.entries.List {
+			if n := &w.nodes[e.Ref]; n.kind() == modeDir {
+				byLevel = append(byLevel, w.dirs.All[n.index])
 			}
 		}
 		d.number = i + 1

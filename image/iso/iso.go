@@ -47,6 +47,7 @@ import (
 	"time"
 
 	"thaw/image/disk"
+	"thaw/internal/names"
 	"thaw/internal/sparse"
 	"thaw/rootfs"
 )
@@ -124,10 +125,8 @@ type Writer struct {
 
 	nodes   []node
 	targets []string
-	dirs    []*dir // in the order of adding, the root first
-	byPath  map[string]*dir
+	dirs    names.Dirs[dir]
 	byLevel []*dir // what dirs holds, when it is complete
-	last    *dir   // the parent of the entry before
 
 	bios  *extent // of the file Options.BIOS
 	uefi  *extent // of the image for UEFI
@@ -159,10 +158,9 @@ func NewWriter(w io.WriterAt, o Options) (*Writer, error) {
 		return nil, fmt.Errorf("iso: %w", err)
 	}
 	return &Writer{
-		opt:    o,
-		w:      w,
-		out:    sparse.NewWriter(w, firstSector*sectorSize),
-		byPath: map[string]*dir{},
+		opt: o,
+		w:   w,
+		out: sparse.NewWriter(w, firstSector*sectorSize),
 	}, nil
 }
 

@@ -178,8 +178,8 @@ const (
 	flagRoot     = 1 << 3
 )
 
-// names are the entries of a name.
-func names(name string) (all [][]byte) {
+// nameEntries are the entries of a name.
+func nameEntries(name string) (all [][]byte) {
 	for more := true; more; {
 		const most = maxEntry - 5
 		part, flags := name, byte(0)

@@ -72,11 +72,11 @@ func (s *Section) name() (err error) {
 	if e.Kind() != 0 {
 		return &rootfs.EntryError{Path: e.Path, Reason: "is an image, and no regular file"}
 	}
-	parent, name, err := w.parentOf(e.Path)
+	parent, name, err := w.dirs.Parent(e.Path)
 	if err != nil {
 		return err
 	}
-	if _, ok := parent.lookup(name); ok {
+	if _, ok := parent.entries.Lookup(name); ok {
 		return &rootfs.EntryError{Path: e.Path, Reason: "comes twice"}
 	}
 	s.node, err = newNode(e)

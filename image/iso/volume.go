@@ -105,7 +105,7 @@ func (w *Writer) primary(tables uint32, tableSize int) []byte {
 	b = le.AppendUint32(b, 0) // no second copy
 	b = be.AppendUint32(b, tables+uint32(sectors(int64(tableSize))))
 	b = be.AppendUint32(b, 0)
-	root := w.dirs[0]
+	root := w.dirs.All[0]
 	var l listing
 	l.add("\x00", w.nodes[root.node].date, root.extent(), flagDir, nil)
 	b = append(b, l.records...)

@@ -19,7 +19,7 @@ const (
 // writeDirs writes all directories. It returns the cluster that goes on where the
 // first one of FAT32's root directory ends, or 0.
 func (w *Writer) writeDirs() (more uint32) {
-	for _, d := range w.tree.dirs[1:] {
+	for _, d := range w.tree.dirs.All[1:] {
 		d.first = w.take(d.clusters(w.layout.cluster))
 	}
 	root := w.tree.root()
@@ -28,7 +28,7 @@ func (w *Writer) writeDirs() (more uint32) {
 			more = w.take(n - 1)
 		}
 	}
-	for _, d := range w.tree.dirs[1:] {
+	for _, d := range w.tree.dirs.All[1:] {
 		w.out.Move(w.layout.offset(d.first))
 		w.out.Append(d.encode(nil))
 		w.out.Pad(d.clusters(w.layout.cluster)*w.layout.cluster - d.slots*slotSize)

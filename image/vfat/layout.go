@@ -314,7 +314,7 @@ func Fit(o Options, entries iter.Seq[rootfs.Entry]) (Options, error) {
 	}
 	var t tree
 	var files [len(t.taken)]int64
-	t.init(o.Label != "")
+	t.label = o.Label != ""
 	for e := range entries {
 		if _, err := t.add(&e); err != nil {
 			return o, err

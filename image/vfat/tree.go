@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"io/fs"
 	"math/bits"
-	"strings"
 	"time"
 
+	"thaw/internal/names"
 	"thaw/rootfs"
 )
 
@@ -22,10 +22,8 @@ const (
 
 // A tree is what a file system holds beside contents.
 type tree struct {
-	dirs   []*dir // in the order of adding, the root first
-	byPath map[string]*dir
-	last   *dir // the parent of the entry before
-	label  bool
+	dirs  names.Dirs[dir]
+	label bool
 	// taken counts the clusters of all directories but the root, by the
 	// logarithm of the size of a cluster, from minCluster to maxCluster.
 	taken [7]int64
@@ -66,16 +64,14 @@ func newStamp(t time.Time) stamp {
 	}
 }
 
-func (t *tree) init(label bool) { t.label, t.byPath = label, map[string]*dir{} }
-
-func (t *tree) empty() bool { return len(t.dirs) == 0 }
+func (t *tree) empty() bool { return len(t.dirs.All) == 0 }
 
 // root returns the root directory, or an empty one before it is there.
 func (t *tree) root() *dir {
 	if t.empty() {
 		return new(dir)
 	}
-	return t.dirs[0]
+	return t.dirs.All[0]
 }
 
 // clusters returns how many clusters of a size all directories but the root take.
@@ -109,22 +105,16 @@ func (t *tree) add(e *rootfs.Entry) (*node, error) {
 		return nil, &rootfs.EntryError{Path: e.Path, Reason: reason}
 	}
 	if e.Path == "." {
-		if !t.empty() {
-			return nil, &rootfs.EntryError{Path: e.Path, Reason: "comes twice"}
-		}
-		t.addDir(&dir{path: ".", self: newStamp(e.ModTime)})
+		root := &dir{path: ".", self: newStamp(e.ModTime)}
 		if t.label {
-			t.root().slots = 1
+			root.slots = 1
 		}
-		return nil, nil
+		return nil, t.dirs.AddRoot(root)
 	}
-	path, name := rootfs.Split(e.Path)
-	if t.last == nil || t.last.path != path {
-		if t.last = t.byPath[path]; t.last == nil {
-			return nil, &rootfs.EntryError{Path: e.Path, Reason: fmt.Sprintf("comes before its parent %q", path)}
-		}
+	d, name, err := t.dirs.Parent(e.Path)
+	if err != nil {
+		return nil, err
 	}
-	d := t.last
 	key := foldCase(name)
 	if i, ok := d.byFold[key]; ok {
 		return nil, &rootfs.EntryError{Path: e.Path, Reason: fmt.Sprintf("FAT cannot tell its name from that of %q", join(d.path, d.children[i].name))}
@@ -134,7 +124,7 @@ func (t *tree) add(e *rootfs.Entry) (*node, error) {
 		return nil, &rootfs.EntryError{Path: e.Path, Reason: fmt.Sprintf("the directory is full: FAT gives it %d slots, and a long name takes several", maxSlots)}
 	}
 	t.grow(d, n)
-	name = strings.Clone(name)
+	name = t.dirs.Keep(name)
 	if d.byFold == nil {
 		d.byFold = map[string]int32{}
 	}
@@ -142,16 +132,11 @@ func (t *tree) add(e *rootfs.Entry) (*node, error) {
 	child := node{name: name, size: uint32(e.Size), stamp: newStamp(e.ModTime)}
 	if e.Kind() == fs.ModeDir {
 		child.dir = &dir{path: join(d.path, name), parent: d, self: child.stamp}
-		t.addDir(child.dir)
+		t.dirs.Add(child.dir.path, child.dir)
 		t.grow(child.dir, 2) // "." and ".."
 	}
 	d.children = append(d.children, child)
 	return &d.children[len(d.children)-1], nil
-}
-
-func (t *tree) addDir(d *dir) {
-	t.dirs = append(t.dirs, d)
-	t.byPath[d.path] = d
 }
 
 // rootRoom reports whether the root directory is too large for a type, as the entry

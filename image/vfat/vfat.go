@@ -145,7 +145,7 @@ func NewWriter(w io.WriterAt, o Options) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vfat: %w", err)
 	}
-	v.tree.init(o.Label != "")
+	v.tree.label = o.Label != ""
 	if v.keeps = v.layout.bits == 32 || v.layout.bits == 0; v.keeps {
 		v.next++
 	}
@@ -232,9 +232,8 @@ func (w *Writer) Size() int64 { return w.layout.sectors * w.layout.sector }
 // piece, for boot loaders that are told; and whether there is such a file and it is not
 // empty.
 func (w *Writer) Place(path string) (off int64, ok bool) {
-	parent, name := rootfs.Split(path)
-	d := w.tree.byPath[parent]
-	if d == nil {
+	d, name, err := w.tree.dirs.Parent(path)
+	if err != nil {
 		return 0, false
 	}
 	i, ok := d.byFold[foldCase(name)]
