@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -16,8 +18,10 @@ import (
 
 // A bench runs programs in turns.
 type bench struct {
-	dir, self, only string
-	runs            int
+	ctx       context.Context // ends with the first signal
+	dir, self string
+	only      *regexp.Regexp
+	runs      int
 }
 
 // A comparison is a job of ours beside a program that does the same.
@@ -126,7 +130,7 @@ func (b *bench) cases(t *tree, wanted []effort) ([]comparison, error) {
 		})
 	}
 	return slices.DeleteFunc(cases, func(c comparison) bool {
-		return !slices.Contains(wanted, c.effort) || !strings.Contains(c.job+" "+c.label, b.only)
+		return !slices.Contains(wanted, c.effort) || !b.only.MatchString(c.job+" "+c.label)
 	}), nil
 }
 
@@ -154,7 +158,7 @@ func (b *bench) compare(c *comparison) (*result, error) {
 					args[k] = image
 				}
 			}
-			if _, err := r[i].run(args); err != nil {
+			if _, err := r[i].run(b.ctx, args); err != nil {
 				return nil, err
 			}
 			info, err := os.Stat(image)
@@ -173,12 +177,12 @@ func (b *bench) compare(c *comparison) (*result, error) {
 }
 
 // run runs a program once, and returns what it printed.
-func (u *usage) run(args []string) ([]byte, error) {
+func (u *usage) run(ctx context.Context, args []string) ([]byte, error) {
 	name := args[0]
 	if path, err := exec.LookPath(filepath.Join("/usr/sbin", name)); err == nil {
 		name = path // where it may be, and PATH may not lead
 	}
-	cmd := exec.Command(name, args[1:]...)
+	cmd := exec.CommandContext(ctx, name, args[1:]...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()

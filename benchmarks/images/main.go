@@ -3,7 +3,7 @@
 // each in a process of its own, on real trees of files, and writes medians and
 // their ratios to benchmarks/images/RESULTS.md.
 //
-//	go run ./benchmarks/images [-runs 5] [-only TEXT] [-tree DIR]… [-testbed DIR] [-o FILE]
+//	go run ./benchmarks/images [-runs 5] [-only REGEXP] [-tree DIR]… [-testbed DIR] [-o FILE]
 //
 // The trees are the system closure of the test bed, unpacked, a sample of it for
 // what is slow, and one of 34,000 entries, generated. Beside them, the writers that promise how much memory an entry
@@ -12,13 +12,18 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"log"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime/debug"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -26,7 +31,7 @@ func main() {
 	log.SetPrefix("images: ")
 	var trees []tree
 	runs := flag.Int("runs", 5, "measure each this often")
-	only := flag.String("only", "", "measure only what has this in its name")
+	only := flag.String("only", "", "measure only what has a name that this regular expression matches")
 	bed := flag.String("testbed", defaultBed(), "directory of the large test caches")
 	out := flag.String("o", "benchmarks/images/RESULTS.md", "file to write, or - for standard output")
 	profile := flag.String("cpuprofile", "", "with -job: where a profile goes")
@@ -44,11 +49,17 @@ func main() {
 		}
 		return
 	}
+	pattern, err := regexp.Compile(*only)
+	if err != nil {
+		log.Fatal(err)
+	}
 	dir, err := os.MkdirTemp("", "images-benchmark-")
 	if err != nil {
 		log.Fatal(err)
 	}
-	err = run(&bench{dir: dir, runs: max(*runs, 1), only: *only}, trees, *bed, *out)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	err = run(&bench{ctx: ctx, dir: dir, runs: max(*runs, 1), only: pattern}, trees, *bed, *out)
+	stop()
 	os.RemoveAll(dir)
 	if err != nil {
 		log.Fatal(err)

@@ -61,14 +61,14 @@ memory when the last entry has come, "peak" what the process took more than for
 |---|---|---|---|---|---|
 `)
 	for _, format := range []string{"ext4", "erofs", "squashfs"} {
-		if !strings.Contains("entries "+format, b.only) {
+		if !b.only.MatchString("entries " + format) {
 			continue
 		}
 		var u [2]usage
 		var live float64
 		for range min(b.runs, 3) {
 			for i, n := range []int{few, many} {
-				out, err := u[i].run([]string{b.self, "-job", fmt.Sprintf("entries %s %d", format, n)})
+				out, err := u[i].run(b.ctx, []string{b.self, "-job", fmt.Sprintf("entries %s %d", format, n)})
 				if err != nil {
 					return err
 				}
