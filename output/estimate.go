@@ -1,6 +1,8 @@
 package output
 
 import (
+	"fmt"
+
 	"thaw/estimate"
 	"thaw/image/disk"
 	"thaw/image/vfat"
@@ -19,6 +21,7 @@ type Extra struct {
 type Files struct {
 	Tree  *rootfs.Tree    // those that are known; nil for none
 	Store []*narinfo.Info // objects of which a part comes in
+	Made  estimate.Size   // bytes of some files that are made
 }
 
 // Estimate says how large an output will be, and for a disk what is likely to be
@@ -157,7 +160,7 @@ func (f *Files) content() *estimate.Content {
 // estimateFAT says how large a FAT file system will be: exactly, unless files of
 // store paths come in.
 func estimateFAT(v *volume, p *Params, f *Files) (s estimate.Size, err error) {
-	fit := func(store bool) int64 {
+	fit := func(store bool, made int64) int64 {
 		tree := &rootfs.Tree{}
 		if f.Tree != nil {
 			tree.Lay(f.Tree)
@@ -168,6 +171,11 @@ func estimateFAT(v *volume, p *Params, f *Files) (s estimate.Size, err error) {
 				tree.PutFile(rootfs.Entry{Path: i.StorePath.Base(), Mode: 0o644, Size: min(i.NarSize, vfat.MaxFile)}, nil)
 			}
 		}
+		for n := 0; made > 0; n++ {
+			e := rootfs.Entry{Path: fmt.Sprintf("%d made", n), Mode: 0o644, Size: min(made, vfat.MaxFile)}
+			tree.PutFile(e, nil)
+			made -= e.Size
+		}
 		v.files = tree
 		opt, e := v.vfatOptions(p)
 		if e != nil {
@@ -175,8 +183,10 @@ func estimateFAT(v *volume, p *Params, f *Files) (s estimate.Size, err error) {
 		}
 		return opt.Size
 	}
-	s.Least, s.Likely = fit(false), fit(true)
-	s.Most = s.Likely
+	s.Least, s.Likely = fit(false, f.Made.Least), fit(true, f.Made.Likely)
+	if s.Most = s.Likely; f.Made.Most > 0 {
+		s.Most = fit(true, f.Made.Most) + 1<<20 // for the ends of what are several files
+	}
 	for _, i := range f.Store {
 		// An entry takes at least 168 bytes of a NAR, and a cluster, and slots for
 		// 255 characters.

@@ -32,9 +32,6 @@ func (c *content) generate(root output.RootPlace) (*io.SectionReader, error) {
 			opt.FSTypes = append(opt.FSTypes, "ext4")
 		}
 	}
-	if g.Overlay != "" {
-		opt.FSTypes = append(slices.Clone(opt.FSTypes), "overlay")
-	}
 	if opt.Root == "" {
 		opt.Root, opt.Image = root.Device, root.Image
 	}

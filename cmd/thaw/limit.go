@@ -113,7 +113,8 @@ func (w *work) estimateFiles(c *estimate.Content, o *spec.Output) (s estimate.Si
 func (w *work) extra(o *spec.Output) (*output.Extra, error) {
 	x := &output.Extra{}
 	if o.ISO != nil {
-		x.Files = []output.Files{{Store: w.held(w.target.spec.Boot.StoreFiles())}}
+		size, dirs := w.bootSize()
+		x.Files = []output.Files{{Store: w.held(dirs), Made: size}}
 		return x, nil
 	}
 	if o.Disk == nil {
@@ -146,7 +147,8 @@ func (w *work) extra(o *spec.Output) (*output.Extra, error) {
 			stored = append(stored, f.Store)
 		}
 		if p.Content == "boot" {
-			stored = append(stored, w.target.spec.Boot.StoreFiles()...)
+			size, dirs := w.bootSize()
+			x.Files[i].Made, stored = size, append(stored, dirs...)
 		}
 		x.Files[i].Store = w.held(stored)
 	}
