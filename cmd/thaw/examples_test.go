@@ -142,12 +142,13 @@ func (e *example) sum(t *testing.T, image string) string {
 // A container runs what is in it as its user, who can write to /tmp and nowhere
 // else but at home; Nix believes its store.
 func (e *example) container(t *testing.T) {
-	root := filepath.Join(e.dir, "root")
-	testbed.Run(t, "mkdir", root)
 	if os.Geteuid() != 0 || exec.Command("unshare", "--net", "--pid", "--fork", "true").Run() != nil {
 		t.Skip("SKIPPED: this system gives us no namespaces to run a container in")
 	}
-	testbed.Run(t, "tar", "-xpf", filepath.Join(e.dir, "container.tar"), "-C", root)
+	layout := filepath.Join(e.dir, "layout")
+	testbed.Run(t, "skopeo", "--insecure-policy", "copy", "--quiet", "oci-archive:"+filepath.Join(e.dir, "container.oci.tar"), "oci:"+layout+":web")
+	testbed.Run(t, "umoci", "unpack", "--image", layout+":web", filepath.Join(e.dir, "bundle"))
+	root := filepath.Join(e.dir, "bundle/rootfs")
 	if out, err := exec.Command(testbed.Tool(t, "nix-store"), "--store", root, "--verify", "--check-contents").CombinedOutput(); err != nil || strings.Contains(string(out), "error") {
 		t.Errorf("nix-store --verify: %v\n%s", err, out)
 	}

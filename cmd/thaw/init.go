@@ -23,7 +23,7 @@ func (a *app) init() *cobra.Command {
 		Long: `Write a commented spec of an image to begin with, as NAME.yaml or to FILE, - for
 standard output. A file that is there stays as it is. The presets:
 
-  container   an archive with accounts and certificates, for docker import
+  container   an image with accounts and certificates, for docker load
   initramfs   an archive that the kernel unpacks and starts, in memory
   sbc         a disk of fixed size with a read-only root, for a small board
   vm          a disk with accounts, SSH and services, for a virtual machine

@@ -220,6 +220,46 @@ func TestImageRuns(t *testing.T) {
 	}
 }
 
+// The recipes of docs/oci.md work as they are written.
+func TestImageRecipes(t *testing.T) {
+	testbed.Tool(t, "skopeo")
+	host := testbed.Registry(t)
+	text, err := os.ReadFile(repository(t, "docs/oci.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newProgram(t)
+	if err := os.CopyFS(filepath.Join(p.dir, "testdata/example"), os.DirFS(repository(t, "testdata/example"))); err != nil {
+		t.Fatal(err)
+	}
+	thaw := "#!/bin/sh\n" + asThaw + "=/dev/null exec " + p.exe + " \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(p.dir, "thaw"), []byte(thaw), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for _, block := range strings.Split(string(text), "\n```")[1:] {
+		kind, block, _ := strings.Cut(block, "\n")
+		switch kind {
+		case "yaml":
+			name, _, _ := strings.Cut(strings.TrimPrefix(block, "# "), "\n")
+			if err := os.WriteFile(filepath.Join(p.dir, name), []byte(block), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		case "sh":
+			ran++
+			cmd := p.command(t.Context())
+			cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-euc", strings.ReplaceAll(block, "localhost:5000", host)}
+			cmd.Env = append(cmd.Env, "PATH="+p.dir+":"+os.Getenv("PATH"))
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%s\n%v\n%s", block, err, out)
+			}
+		}
+	}
+	if ran != 3 {
+		t.Errorf("%d recipes ran", ran)
+	}
+}
+
 // What a registry has is not sent again: an image built anew sends the layers of
 // what has changed. Images for several platforms become one.
 func TestImagePush(t *testing.T) {
