@@ -80,7 +80,7 @@ var layers = map[string][]string{
 	// rootfs.Sink alone.
 	"assemble":   {"closure", "substituter", "narinfo", "nar", "fhs", "nixdb", "rootfs", "storepath"},
 	"spec":       {"storepath", "nixhash", "narinfo", "image/disk"},
-	"output":     {"spec", "rootfs", "internal/compress", "estimate", "narinfo", "boot/syslinux", "image/cpio", "image/disk", "image/erofs", "image/ext4", "image/iso", "image/qcow2", "image/raw", "image/squashfs", "image/tarball", "image/vdi", "image/vfat", "image/vhd", "image/vhdx", "image/vmdk"},
+	"output":     {"spec", "rootfs", "internal/compress", "estimate", "narinfo", "boot/syslinux", "image/cpio", "image/disk", "image/erofs", "image/ext4", "image/iso", "image/oci", "image/qcow2", "image/raw", "image/squashfs", "image/tarball", "image/vdi", "image/vfat", "image/vhd", "image/vhdx", "image/vmdk"},
 	"overlay":    {"spec", "rootfs"},
 	"resolve":    {"spec", "substituter", "narinfo", "nar", "internal/decompress", "storepath"},
 	"localstore": {"assemble", "substituter", "narinfo", "nar", "nixhash", "rootfs", "storepath", "image/dir"},
