@@ -67,29 +67,26 @@ func estimateDisk(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (s e
 	for _, r := range x.Raw {
 		put(&raw, r)
 	}
-	var used estimate.Size // by what is no hole
+	used := int64(0) // likely, by what is no hole
 	for i := range o.Disk.Partitions {
 		of := &o.Disk.Partitions[i]
-		v := partitionVolume(o.Disk, of, "")
-		var s estimate.Size
-		switch {
-		case of.FS == "none":
-		case of.Content == "rootfs":
-			s = estimateVolume(c, v, p)
-		case of.FS == "vfat":
-			s, err = estimateFAT(v, p, &x.Files[i])
-		default:
-			s = estimateVolume(x.Files[i].content(), v, p)
-		}
+		s, err := estimatePartition(c, o, i, of.Size, p, x)
 		if err != nil {
 			return s, nil, at(p.place(o, "partitions", of.Origin), err)
 		}
 		put(&parts, s)
-		used.Likely += s.Likely
+		if bare, err := estimatePartition(c, o, i, spec.Size{Kind: spec.Fit}, p, x); err == nil {
+			used += min(s.Likely, bare.Likely) // what is left free are holes
+		}
 	}
 	var sizes [3]int64
 	for i := range sizes {
 		m, err := Layout(o, p, raw[i], parts[i])
+		if err != nil && i == 1 { // by a guess alone nothing is refused
+			if m, err = Layout(o, p, raw[0], parts[1]); err != nil {
+				m, err = Layout(o, p, raw[0], parts[0])
+			}
+		}
 		if err != nil && i < 2 {
 			return s, nil, err
 		}
@@ -100,7 +97,23 @@ func estimateDisk(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (s e
 			likely = &m
 		}
 	}
-	return contained(o.Disk, estimate.Size{Least: sizes[0], Likely: sizes[1], Most: max(sizes[1], sizes[2])}, used.Likely), likely, nil
+	return contained(o.Disk, estimate.Size{Least: sizes[0], Likely: sizes[1], Most: max(sizes[1], sizes[2])}, used), likely, nil
+}
+
+// estimatePartition estimates what is in a partition, as if it had that size.
+func estimatePartition(c *estimate.Content, o *spec.Output, i int, size spec.Size, p *Params, x *Extra) (estimate.Size, error) {
+	of := &o.Disk.Partitions[i]
+	v := partitionVolume(o.Disk, of, "")
+	v.size = size
+	switch {
+	case of.FS == "none":
+		return estimate.Size{}, nil
+	case of.Content == "rootfs":
+		return estimateVolume(c, v, p), nil
+	case of.FS == "vfat":
+		return estimateFAT(v, p, &x.Files[i])
+	}
+	return estimateVolume(x.Files[i].content(), v, p), nil
 }
 
 // estimateISO estimates both images, and the CD for each of the three sizes.

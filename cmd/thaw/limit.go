@@ -125,7 +125,7 @@ func (w *work) extra(o *spec.Output) (*output.Extra, error) {
 		raw := &o.Disk.Raw[i]
 		if raw.Store != "" {
 			nar := w.plan.Holder(raw.Store).NarSize
-			x.Raw = append(x.Raw, estimate.Size{Least: 0, Likely: nar, Most: nar})
+			x.Raw = append(x.Raw, estimate.Size{Least: 1, Likely: nar, Most: nar}) // nothing has no place
 			continue
 		}
 		f, n, err := source.Raw(o, i)
