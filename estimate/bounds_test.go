@@ -253,6 +253,7 @@ func TestVolumes(t *testing.T) {
 	for _, size := range []int64{100 << 20, group + 4096, group + 100*4096, group + 129*4096, group + 130*4096, 2*group + 50*4096, 3*group + 50*4096, 5<<30 + 1} {
 		all = append(all, ext4.Options{Size: size}, ext4.Options{Size: size, Capacity: 8 << 30})
 	}
+	all = append(all, ext4.Options{BlockSize: 1024, Free: 1 << 20}, ext4.Options{BlockSize: 2048, Journal: ext4.JournalAuto, FreePercent: 3}, ext4.Options{BlockSize: 1024, Size: 300 << 20})
 	all = append(all, ext4.Options{FreePercent: 1}, ext4.Options{FreePercent: 1000}, ext4.Options{Capacity: 1 << 30}, ext4.Options{Capacity: ext4.MaxCapacity})
 	for _, opt := range all {
 		opt.UUID = fit.UUID

@@ -36,7 +36,6 @@ var (
 	fit     = ext4.Options{UUID: [16]byte{1}}
 	roomy   = ext4.Options{UUID: [16]byte{1}, Free: 300 << 20}
 	percent = ext4.Options{UUID: [16]byte{1}, FreePercent: 20}
-	small   = ext4.Options{UUID: [16]byte{1}, BlockSize: 1024, Journal: ext4.JournalAuto, Inodes: 1 << 20}
 	fixed   = ext4.Options{UUID: [16]byte{1}, Size: 1<<30 + 1000}
 )
 
@@ -74,7 +73,6 @@ var formats = []format{
 	{"erofs", ero(erofs.Options{UUID: fit.UUID}), eroded(erofs.Options{UUID: fit.UUID}), 0.1},
 	{"erofs lz4", ero(erofs.Options{UUID: fit.UUID, Compression: erofs.LZ4}), eroded(erofs.Options{UUID: fit.UUID, Compression: erofs.LZ4}), 0.1},
 	{"erofs lz4hc", ero(erofs.Options{UUID: fit.UUID, Compression: erofs.LZ4HC}), eroded(erofs.Options{UUID: fit.UUID, Compression: erofs.LZ4HC}), 0.1},
-	{"ext4 1K", ext(small), volume(small), 0.1},
 }
 
 func ext(o ext4.Options) func(*estimate.Content) estimate.Size {
