@@ -62,6 +62,9 @@ var layers = map[string][]string{
 	"lock":           {"narinfo", "nixhash", "storepath"},
 	"nixdb":          {"rootfs", "narinfo", "storepath", "nixhash"},
 
+	// A machine for tests.
+	"internal/testkernel": {"image/cpio", "internal/testbed", "nar", "narinfo", "rootfs"},
+
 	// A server for tests, of narinfos and NARs that are wrong on purpose.
 	"internal/faultserver": {"narinfo", "nixhash", "storepath"},
 

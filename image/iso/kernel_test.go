@@ -3,7 +3,6 @@ package iso_test
 import (
 	"bufio"
 	"bytes"
-	"debug/elf"
 	"encoding/gob"
 	"errors"
 	"fmt"
@@ -13,58 +12,25 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
-	"thaw/image/cpio"
 	"thaw/image/iso"
-	"thaw/internal/testbed"
-	"thaw/nar"
-	"thaw/narinfo"
+	"thaw/internal/testkernel"
 	"thaw/rootfs"
 	"thaw/rootfs/rootfstest"
 )
 
 // TestMain is the init of the machine that TestKernel starts.
 func TestMain(m *testing.M) {
-	if os.Getpid() != 1 {
-		os.Exit(m.Run())
-	}
-	fmt.Println(serve())
-	unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
-}
-
-// modules are those that the kernel needs, in their order.
-var modules = []string{
-	"drivers/cdrom/cdrom", "fs/isofs/isofs",
-	"drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_pci_modern_dev", "drivers/virtio/virtio_pci_legacy_dev",
-	"drivers/virtio/virtio_pci", "drivers/block/virtio_blk",
+	testkernel.Main(m, []string{"drivers/cdrom/cdrom", "fs/isofs/isofs"}, serve)
 }
 
 // serve mounts the first disk for every line on the second serial port, puts what it
 // finds onto the second disk, and answers with a line: its length, or an error.
 func serve() error {
-	for _, m := range [][2]string{{"/dev", "devtmpfs"}, {"/proc", "proc"}} {
-		if err := unix.Mount(m[1], m[0], m[1], 0, ""); err != nil {
-			return fmt.Errorf("%s: %w", m[0], err)
-		}
-	}
-	for _, name := range modules {
-		files, err := filepath.Glob("/lib/modules/*/kernel/" + name + ".ko")
-		if err != nil || len(files) != 1 {
-			return fmt.Errorf("module %s: %q %v", name, files, err)
-		}
-		f, err := os.Open(files[0])
-		if err != nil {
-			return err
-		}
-		if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil {
-			return fmt.Errorf("module %s: %w", name, err)
-		}
-	}
 	port, err := os.OpenFile("/dev/ttyS1", os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -159,19 +125,8 @@ const diskSize = 8 << 30
 // start starts the machine.
 func start(t *testing.T) *machine {
 	dir := t.TempDir()
-	vmlinuz, initrd := filepath.Join(dir, "bzImage"), filepath.Join(dir, "initrd")
-	if err := os.WriteFile(vmlinuz, stored(t, `linux-[\d.]+-cloud`, "bzImage"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(initrd, append(initArchive(t), stored(t, "initrd-testbed", "initrd")...), 0o644); err != nil { // it has the modules
-		t.Fatal(err)
-	}
 	m := &machine{disks: [2]string{filepath.Join(dir, "volume"), filepath.Join(dir, "answer")}}
-	args := []string{
-		"-nodefaults", "-no-reboot", "-display", "none", "-m", "512", "-machine", "q35,accel=tcg", "-cpu", "max", "-monitor", "none",
-		"-serial", "file:" + filepath.Join(dir, "console"), "-serial", "stdio",
-		"-kernel", vmlinuz, "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet rdinit=/judge",
-	}
+	args := []string{"-serial", "file:" + filepath.Join(dir, "console"), "-serial", "stdio"}
 	for _, disk := range m.disks {
 		if err := os.WriteFile(disk, nil, 0o666); err != nil {
 			t.Fatal(err)
@@ -181,7 +136,7 @@ func start(t *testing.T) *machine {
 		}
 		args = append(args, "-drive", "if=virtio,format=raw,file="+disk)
 	}
-	cmd := exec.CommandContext(t.Context(), testbed.Tool(t, "qemu-system-x86_64"), args...)
+	cmd := testkernel.Command(t.Context(), t, args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	in, err := cmd.StdinPipe()
@@ -236,69 +191,4 @@ func (m *machine) read(volume string) (nodes []rootfstest.Node, err error) {
 	}
 	defer f.Close()
 	return nodes, gob.NewDecoder(io.LimitReader(f, n)).Decode(&nodes)
-}
-
-// initArchive is an archive with this program.
-func initArchive(t *testing.T) []byte {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	program, err := os.ReadFile(self)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := elf.NewFile(bytes.NewReader(program))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
-		t.Skip("SKIPPED: this test's program is linked dynamically, as under the race detector, and cannot be an init")
-	}
-	var b bytes.Buffer
-	w := cpio.NewWriter(&b)
-	for _, e := range []rootfs.Entry{rootfs.Dir(".", 0o755), {Path: "judge", Mode: 0o755, Size: int64(len(program))}} {
-		if e.ModTime = noon; err == nil {
-			err = w.Add(e, bytes.NewReader(program))
-		}
-	}
-	if err := errors.Join(err, w.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-// stored returns a file of a path in the large caches.
-func stored(t *testing.T, pattern, file string) []byte {
-	cache := testbed.Dir(t, "caches/xz")
-	list, err := os.ReadFile(testbed.Dir(t, "caches/lists/system.closure"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := regexp.MustCompile(`/nix/store/(\w+)-` + pattern + `\n`).FindSubmatch(list)
-	if path == nil {
-		t.Fatalf("no %s in the list", pattern)
-	}
-	text, err := os.ReadFile(filepath.Join(cache, string(path[1])+".narinfo"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := narinfo.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := nar.NewReader(bytes.NewReader(testbed.Run(t, "xz", "-dc", filepath.Join(cache, info.URL))))
-	for {
-		h, err := r.Next()
-		if err != nil {
-			t.Fatalf("no %s: %v", file, err)
-		}
-		if filepath.Base(h.Path) == file {
-			b, err := io.ReadAll(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return b
-		}
-	}
 }

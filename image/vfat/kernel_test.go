@@ -4,46 +4,39 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"debug/elf"
 	"encoding/gob"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"thaw/image/cpio"
 	"thaw/image/vfat"
 	"thaw/internal/testbed"
-	"thaw/nar"
-	"thaw/narinfo"
-	"thaw/rootfs"
+	"thaw/internal/testkernel"
 	"thaw/rootfs/rootfstest"
 )
 
 // TestMain is the init of the machine that TestKernel starts: it tells on the
 // console what the kernel has found in the images.
 func TestMain(m *testing.M) {
-	if os.Getpid() != 1 {
-		os.Exit(m.Run())
-	}
-	var b bytes.Buffer
-	mounts, err := mountAll()
-	if err == nil {
+	modules := []string{"fs/nls/nls_cp437", "fs/nls/nls_utf8", "fs/nls/nls_ascii", "fs/fat/fat", "fs/fat/vfat"}
+	testkernel.Main(m, modules, func() error {
+		mounts, err := mountAll()
+		if err != nil {
+			return err
+		}
+		var b bytes.Buffer
 		z := gzip.NewWriter(&b) // the console is slow
 		err = errors.Join(gob.NewEncoder(z).Encode(mounts), z.Close())
-	}
-	fmt.Printf("MOUNTS %x %v END\n", b.Bytes(), err)
-	unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+		fmt.Printf("MOUNTS %x END\n", b.Bytes())
+		return err
+	})
 }
 
 // mount is a file system as the kernel has it.
@@ -52,33 +45,8 @@ type mount struct {
 	Cluster, Blocks, Free int64
 }
 
-// modules are those that the kernel needs, in their order.
-var modules = []string{
-	"fs/nls/nls_cp437", "fs/nls/nls_utf8", "fs/nls/nls_ascii", "fs/fat/fat", "fs/fat/vfat",
-	"drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_pci_modern_dev", "drivers/virtio/virtio_pci_legacy_dev",
-	"drivers/virtio/virtio_pci", "drivers/block/virtio_blk",
-}
-
 // mountAll mounts each disk.
 func mountAll() (all []mount, err error) {
-	for _, m := range [][3]string{{"dev", "/dev", "devtmpfs"}, {"proc", "/proc", "proc"}} {
-		if err := unix.Mount(m[0], m[1], m[2], 0, ""); err != nil {
-			return nil, fmt.Errorf("%s: %w", m[1], err)
-		}
-	}
-	for _, name := range modules {
-		files, err := filepath.Glob("/lib/modules/*/kernel/" + name + ".ko")
-		if err != nil || len(files) != 1 {
-			return nil, fmt.Errorf("module %s: %q %v", name, files, err)
-		}
-		f, err := os.Open(files[0])
-		if err != nil {
-			return nil, err
-		}
-		if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil {
-			return nil, fmt.Errorf("module %s: %w", name, err)
-		}
-	}
 	for disk := 'a'; ; disk++ {
 		device := fmt.Sprintf("/dev/vd%c", disk)
 		if _, err := os.Stat(device); err != nil {
@@ -120,40 +88,6 @@ func TestKernel(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED: a boot takes some seconds")
 	}
-	dir := t.TempDir()
-	vmlinuz, initrd := filepath.Join(dir, "bzImage"), filepath.Join(dir, "initrd")
-	if err := os.WriteFile(vmlinuz, stored(t, `linux-[\d.]+-cloud`, "bzImage"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !static(t, self) {
-		t.Skip("SKIPPED: this test's program is linked dynamically, as under the race detector, and cannot be an init")
-	}
-	out, err := os.Create(initrd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	program, err := os.ReadFile(self)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := cpio.NewWriter(out)
-	for _, e := range []rootfs.Entry{rootfs.Dir(".", 0o755), {Path: "judge", Mode: 0o755, Size: int64(len(program))}} {
-		if e.ModTime = noon; err == nil {
-			err = w.Add(e, bytes.NewReader(program))
-		}
-	}
-	if err := errors.Join(err, w.Close()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := out.Write(stored(t, "initrd-testbed", "initrd")); err != nil { // it has the modules
-		t.Fatal(err)
-	}
-
 	options := []vfat.Options{
 		{Label: "TWELVE", Free: mib}, {Size: 4148 * 512, ClusterSize: 512}, {Size: 4157 * 512, ClusterSize: 512}, // about the least FAT16
 		{Size: 66076 * 512, ClusterSize: 512}, {Size: 66581 * 512, ClusterSize: 512}, // about the least FAT32
@@ -161,12 +95,13 @@ func TestKernel(t *testing.T) {
 	}
 	images, volumes := make([]string, len(options)), make([]*volume, len(options))
 	for i, o := range options {
+		var err error
 		if images[i], err = build(t, o, kernelTree()); err != nil {
 			t.Fatal(err)
 		}
 		volumes[i] = verify(t, images[i], kernelTree())
 	}
-	mounts := boot(t, vmlinuz, initrd, images, options)
+	mounts := boot(t, images, options)
 	if len(mounts) != len(images) {
 		t.Fatalf("%d file systems are mounted", len(mounts))
 	}
@@ -217,20 +152,17 @@ func kernelTree() []entry {
 }
 
 // boot runs a machine with these disks and returns what its init says.
-func boot(t *testing.T, vmlinuz, initrd string, images []string, options []vfat.Options) []mount {
+func boot(t *testing.T, images []string, options []vfat.Options) []mount {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	args := []string{
-		"-nodefaults", "-no-reboot", "-display", "none", "-m", "512", "-machine", "q35,accel=tcg", "-cpu", "max", "-serial", "stdio", "-monitor", "none",
-		"-kernel", vmlinuz, "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet rdinit=/judge",
-	}
+	args := []string{"-serial", "stdio"}
 	for i, image := range images {
 		args = append(args, "-drive", fmt.Sprintf("file=%s,format=raw,if=none,id=d%d", image, i),
 			"-device", fmt.Sprintf("virtio-blk-pci,drive=d%d,logical_block_size=%d,physical_block_size=4096", i, max(512, options[i].SectorSize)))
 	}
-	serial, err := exec.CommandContext(ctx, testbed.Tool(t, "qemu-system-x86_64"), args...).Output()
-	said := regexp.MustCompile(`MOUNTS ([0-9a-f]*) (.*) END`).FindSubmatch(serial)
-	if err != nil || said == nil || string(said[2]) != "<nil>" {
+	serial, err := testkernel.Command(ctx, t, args...).Output()
+	said := regexp.MustCompile(`MOUNTS ([0-9a-f]*) END`).FindSubmatch(serial)
+	if err != nil || said == nil {
 		t.Fatalf("%v\n%s", err, serial)
 	}
 	b, err := hex.DecodeString(string(said[1]))
@@ -246,49 +178,4 @@ func boot(t *testing.T, vmlinuz, initrd string, images []string, options []vfat.
 		t.Fatal(err)
 	}
 	return mounts
-}
-
-// static reports whether a program has no interpreter.
-func static(t *testing.T, program string) bool {
-	f, err := elf.Open(program)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	return !slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
-}
-
-// stored returns a file of a path in the large caches.
-func stored(t *testing.T, pattern, file string) []byte {
-	cache := testbed.Dir(t, "caches/xz")
-	list, err := os.ReadFile(testbed.Dir(t, "caches/lists/system.closure"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := regexp.MustCompile(`/nix/store/(\w+)-` + pattern + `\n`).FindSubmatch(list)
-	if path == nil {
-		t.Fatalf("no %s in the list", pattern)
-	}
-	text, err := os.ReadFile(filepath.Join(cache, string(path[1])+".narinfo"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := narinfo.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := nar.NewReader(bytes.NewReader(testbed.Run(t, "xz", "-dc", filepath.Join(cache, info.URL))))
-	for {
-		h, err := r.Next()
-		if err != nil {
-			t.Fatalf("no %s: %v", file, err)
-		}
-		if filepath.Base(h.Path) == file {
-			b, err := io.ReadAll(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return b
-		}
-	}
 }
