@@ -129,24 +129,36 @@ func FindRoot(o *spec.Output, id func(name string) [16]byte) RootPlace {
 
 // rootDevice returns the first root file system of a disk, "" for none.
 func rootDevice(o *spec.Output, id func(name string) [16]byte) string {
-	p, taken := &Params{ID: id}, map[int]bool{}
-	for _, part := range o.Disk.Partitions {
-		number := part.Number
-		for n := 1; number == 0; n++ {
-			if !taken[n] {
-				number = n
-			}
-		}
-		taken[number] = true
+	p := &Params{ID: id}
+	for i, part := range o.Disk.Partitions {
 		switch {
 		case part.Content != "rootfs":
 		case o.Disk.Table == "mbr":
-			return fmt.Sprintf("PARTUUID=%08x-%02x", serial(p, o.Disk.Signature, "disk/signature"), number)
+			return fmt.Sprintf("PARTUUID=%08x-%02x", serial(p, o.Disk.Signature, "disk/signature"), number(o.Disk, i))
 		default:
 			return "PARTUUID=" + strings.ToLower(string(guid(p, part.GUID, rootName+"/partition-guid")))
 		}
 	}
 	return ""
+}
+
+// number is that of a partition: the one that is given, or the lowest that is not
+// given to another partition and that none before has.
+func number(d *spec.Disk, i int) (n int) {
+	taken := map[int]bool{}
+	for _, p := range d.Partitions {
+		taken[p.Number] = true
+	}
+	for _, p := range d.Partitions[:i+1] {
+		if n = p.Number; n != 0 {
+			continue
+		}
+		for n = 1; taken[n]; {
+			n++
+		}
+		taken[n] = true
+	}
+	return n
 }
 
 // guid returns the one that is given, or one derived from the plan.
@@ -221,7 +233,7 @@ func (d *diskWriter) add(i int) (_ *disk.Section, name string, err error) {
 			name = rootName
 		}
 	}
-	p := disk.Partition{Name: of.Name, Number: of.Number, InMBR: of.InMBR, Type: disk.GUID(of.Type)}
+	p := disk.Partition{Name: of.Name, Number: number(d.of, i), InMBR: of.InMBR, Type: disk.GUID(of.Type)}
 	if t, ok := disk.TypeNamed(of.Type); ok {
 		p.Type = t
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -322,6 +323,25 @@ func TestPartitions(t *testing.T) {
 				t.Errorf("the file has %q", got)
 			}
 		}
+	}
+}
+
+// A number that is given is none for a partition before.
+func TestNumbers(t *testing.T) {
+	outs := parse(t, "  a: { type: disk, table: mbr, partitions: [{ fs: vfat, size: 1M }, { fs: ext4 }, { fs: none, size: 1M, number: 1 }, { fs: none, size: 1M }] }\n")
+	_, maps := write(t, outs, 1)
+	var got []int
+	for _, r := range maps["a"].Regions {
+		if r.Kind == disk.KindPartition {
+			got = append(got, r.Number)
+		}
+	}
+	if want := []int{2, 3, 1, 4}; !slices.Equal(got, want) {
+		t.Errorf("the numbers are %d", got)
+	}
+	device := output.FindRoot(&outs[0], func(string) [16]byte { return [16]byte{} }).Device
+	if !strings.HasSuffix(device, "-03") {
+		t.Errorf("the root file system is on %s", device)
 	}
 }
 
