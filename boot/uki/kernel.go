@@ -37,6 +37,16 @@ func ReadKernel(r io.ReaderAt) (Kernel, error) {
 	return k, nil
 }
 
+// ReadProgram reads the header of any program for UEFI, and says for which machine it
+// is. Its errors go on after a name of the program.
+func ReadProgram(r io.ReaderAt) (Machine, error) {
+	h, err := readHeader(r)
+	if err != nil {
+		return 0, err
+	}
+	return h.machine, nil
+}
+
 func readKernel(r io.ReaderAt) (Kernel, error) {
 	head, err := readAt(r, 0, kernelHead)
 	if err != nil {

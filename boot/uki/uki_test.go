@@ -236,7 +236,16 @@ func TestMachines(t *testing.T) {
 			if i, _ := uki.New(p); i.Machine() != m {
 				t.Errorf("Machine() = %v", i.Machine())
 			}
+			if got, err := uki.ReadProgram(bytes.NewReader(image)); got != m || err != nil {
+				t.Errorf("ReadProgram: %v, %v", got, err)
+			}
 		})
+	}
+}
+
+func TestReadProgram(t *testing.T) {
+	if _, err := uki.ReadProgram(strings.NewReader("text")); err == nil || err.Error() != "is no EFI program" {
+		t.Errorf("a text: %v", err)
 	}
 }
 
