@@ -253,11 +253,7 @@ func (c *content) Boot(o *spec.Output) (*rootfs.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	tree, err := c.loaderTree(m)
-	if err != nil {
-		return nil, fmt.Errorf("boot.loader: %s: %w", b.Loader, err)
-	}
-	return tree, nil
+	return c.loaderTree(m)
 }
 
 // menu returns what a loader starts, as a unified kernel image or as files.
@@ -321,23 +317,36 @@ func (c *content) unified(s *bootable) (loader.File, error) {
 // loaderTree returns the files of the loader that the spec chooses.
 func (c *content) loaderTree(m loader.Menu) (*rootfs.Tree, error) {
 	b := c.work.target.spec.Boot
+	of := func(tree *rootfs.Tree, err error) (*rootfs.Tree, error) {
+		if err != nil {
+			return nil, fmt.Errorf("boot.loader: %s: %w", b.Loader, err)
+		}
+		return tree, nil
+	}
 	switch b.Loader {
 	case "systemd-boot":
 		program, err := c.blobFile("program", b.Program)
 		if err != nil {
 			return nil, err
 		}
-		return loader.SystemdBoot(m, loader.Section(program))
+		machine, err := uki.ReadProgram(program)
+		if err != nil {
+			return nil, fmt.Errorf("boot.program: it %w", err)
+		}
+		if machine != m.Machine {
+			return nil, fmt.Errorf("boot.program: it is for %v, and the kernel for %v", machine, m.Machine)
+		}
+		return of(loader.SystemdBoot(m, loader.Section(program)))
 	case "uki", "efi":
-		return loader.EFI(m)
+		return of(loader.EFI(m))
 	case "extlinux":
-		return loader.Extlinux(m)
+		return of(loader.Extlinux(m))
 	case "raspberry-pi":
 		firmware, err := c.blobFiles("firmware", b.Firmware)
 		if err != nil {
 			return nil, err
 		}
-		return loader.RaspberryPi(m, firmware, b.Config)
+		return of(loader.RaspberryPi(m, firmware, b.Config))
 	case "syslinux":
 		bios, err := c.bios()
 		if err != nil {
@@ -347,9 +356,9 @@ func (c *content) loaderTree(m loader.Menu) (*rootfs.Tree, error) {
 		if err != nil {
 			return nil, err
 		}
-		return loader.Syslinux(m, loader.Bytes(bios.Sys()), loader.Section(c32))
+		return of(loader.Syslinux(m, loader.Bytes(bios.Sys()), loader.Section(c32)))
 	}
-	return nil, errors.New("there is no such loader")
+	return of(nil, errors.New("there is no such loader"))
 }
 
 // bios returns the loader for BIOSes.
@@ -358,7 +367,11 @@ func (c *content) bios() (*syslinux.Loader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return syslinux.Open(io.NewSectionReader(program, 0, program.Size()))
+	l, err := syslinux.Open(io.NewSectionReader(program, 0, program.Size()))
+	if err != nil {
+		return nil, fmt.Errorf("boot.program: %w", err)
+	}
+	return l, nil
 }
 
 // BIOS implements [output.Source].
@@ -369,7 +382,7 @@ func (c *content) BIOS() (*output.BIOS, error) {
 	}
 	l, err := c.bios()
 	if err != nil {
-		return nil, fmt.Errorf("boot.program: %w", err)
+		return nil, err
 	}
 	code, err := c.blobBytes("mbr", b.MBR, output.CodeSize)
 	if err != nil {
