@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf16"
 
 	"thaw/image/disk"
 	"thaw/storepath"
@@ -172,6 +173,9 @@ func (c *checker) partition(d *Disk, p *Partition, at string, last bool) {
 	case p.Ext4 != nil:
 		c.ext4(p.Ext4, at, label)
 		label = *p.Ext4.Label
+		if n := p.Ext4.BlockSize; n.Bytes < int64(d.SectorSize) {
+			c.errorf(at+".block-size", "%s is less than a sector of the disk, and Linux mounts no such ext4", n)
+		}
 	case p.Squashfs != nil:
 		c.squashfs(p.Squashfs, at)
 	case p.Erofs != nil:
@@ -288,8 +292,8 @@ func partitionType(s string) (string, error) {
 }
 
 func partitionName(s string) (string, error) {
-	if n := len([]rune(s)); n == 0 || n > disk.MaxName || strings.ContainsFunc(s, isControl) {
-		return "", fmt.Errorf("%s is not the name of a partition: 1 to %d characters", clip(s), disk.MaxName)
+	if n := len(utf16.Encode([]rune(s))); n == 0 || n > disk.MaxName || strings.ContainsFunc(s, isControl) {
+		return "", fmt.Errorf("%s is not the name of a partition: 1 to %d characters, of which those above U+FFFF count twice", clip(s), disk.MaxName)
 	}
 	return s, nil
 }
