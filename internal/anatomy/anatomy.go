@@ -75,6 +75,7 @@ func formats() []format {
 		{isVMDK, atVMDK},
 		{isVDI, atVDI},
 		{isVHD, atVHD},
+		{isISO, atISO},
 		{isGPT, atGPT},
 		{isSquashfs, atSquashfs},
 		{isCpio, atCpio},

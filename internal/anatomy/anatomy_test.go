@@ -212,7 +212,7 @@ func FuzzAt(f *testing.F) {
 	for _, seed := range []string{
 		"", "QFI\xfb", "KDMV", "conectix", "vhdxfile", pad("", 64, "\x7f\x10\xda\xbe"), "hsqs", "070701", "\x1f\x8b\x08",
 		pad("", 1024, "\xe2\xe1\xf5\xe0"), pad("", 1080, "\x53\xef"), pad("", 257, "ustar\x0000"), pad("\xeb", 510, "\x55\xaa"),
-		pad("", 512, "EFI PART"), pad("", 450, "\x83"),
+		pad("", 512, "EFI PART"), pad("", 16*isoSector, "\x01CD001\x01"), pad("", 450, "\x83"),
 	} {
 		f.Add([]byte(seed+strings.Repeat("\x00", 2048)), int64(len(seed)))
 	}
