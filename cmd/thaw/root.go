@@ -158,7 +158,7 @@ bytes every time.`,
 	root.SetHelpCommandGroupID("care")
 	root.SetCompletionCommandGroupID("care")
 	a.global.flags(root.PersistentFlags())
-	root.AddCommand(a.build(), a.unpack(), a.init(), a.check(), a.lock(), a.plan(), a.closure(), a.resolveNames(), a.spec(), a.push(), a.write(), a.cache(), a.config(), a.version())
+	root.AddCommand(a.build(), a.unpack(), a.init(), a.check(), a.lock(), a.plan(), a.closure(), a.resolveNames(), a.spec(), a.push(), a.write(), a.run(), a.cache(), a.config(), a.version())
 	return root
 }
 

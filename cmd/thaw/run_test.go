@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"thaw/internal/testbed"
+	"thaw/spec"
+)
+
+// thaw starts a system that it has built, with its console on the terminal.
+func TestRunBoots(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: boots take half a minute")
+	}
+	testbed.Tool(t, "qemu-system-x86_64")
+	root := lines(t, testbed.Dir(t, "caches/lists/system.roots"))[0]
+	p := newProgram(t)
+	home := filepath.Join(p.dir, "home")
+	m := start(t, p.dir, "env "+quote([]string{asThaw + "=/dev/null", "HOME=" + home, "TMPDIR=" + p.dir, "XDG_CACHE_HOME=" + home, p.exe, "run", root,
+		"--cache", testbed.Dir(t, "caches/xz"), "--trusted-key", testbedKey, "--append", "root=LABEL=nixos testbed.shell init=" + root + "/init", "--arch", "x86_64", "--accel", "tcg", "--memory", "512M"}))
+	m.expect("a shell; exit powers off")
+	m.expect("# ")
+	m.ask("id -u; tty", "0\n/dev/ttyS0")
+	m.send("exit\n")
+	m.ends()
+	empty(t, p.dir, "home")
+}
+
+// An image with EFI/BOOT is given firmware, of the architecture of its program.
+func TestRunUEFI(t *testing.T) {
+	dir := t.TempDir()
+	esp := filepath.Join(dir, "esp")
+	if err := os.WriteFile(esp, make([]byte, 2<<20), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	testbed.Run(t, "mkfs.vfat", esp)
+	testbed.Run(t, "mmd", "-i", esp, "::EFI", "::EFI/BOOT")
+	testbed.Run(t, "mcopy", "-i", esp, os.DevNull, "::EFI/BOOT/BOOTX64.EFI")
+	img := filepath.Join(dir, "uefi.img")
+	if err := os.WriteFile(img, make([]byte, 8<<20), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	testbed.Run(t, "sgdisk", "-n", "1:2048:+2M", "-t", "1:ef00", img)
+	testbed.Run(t, "dd", "if="+esp, "of="+img, "bs=1M", "seek=1", "conv=notrunc", "status=none")
+	for _, f := range []string{"X_CODE.fd", "X_VARS.fd"} {
+		if err := os.WriteFile(filepath.Join(dir, f), nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := newProgram(t)
+	o := p.run(t, "run", img, "--print", "--accel", "tcg", "--firmware", filepath.Join(dir, "X_CODE.fd"))
+	want := "-drive if=pflash,unit=0,format=raw,readonly=on,file=" + dir + "/X_CODE.fd -drive if=pflash,unit=1,format=raw,snapshot=on,file=" + dir + "/X_VARS.fd -drive file=" + img
+	if !strings.HasPrefix(o.stdout, "qemu-system-x86_64 ") || !strings.Contains(o.stdout, want) || strings.Contains(o.stdout, "-kernel") {
+		t.Errorf("it prints %s", o.stdout)
+	}
+	// Without the option, that of this system is found, or is said to be missing.
+	if o = p.try(t, "run", img, "--print", "--accel", "tcg"); o.code == 0 && !strings.Contains(o.stdout, "if=pflash,unit=0") || o.code != 0 && !strings.Contains(o.stderr, "no such firmware for x86_64\n") {
+		t.Errorf("exit %d: %s%s", o.code, o.stdout, o.stderr)
+	}
+}
+
+// Descriptions of firmware are read as QEMU's own tools read them.
+func TestReadFirmware(t *testing.T) {
+	dir := t.TempDir()
+	code := filepath.Join(dir, "code")
+	if err := os.WriteFile(code, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	const whole = `{"interface-types": ["uefi"], "mapping": {"device": "flash", "executable": {"filename": "CODE", "format": "raw"},
+		"nvram-template": {"filename": "/v", "format": "raw"}}, "targets": [{"architecture": "x86_64"}], "features": ["acpi-s3"]}`
+	for _, c := range []struct {
+		name, old, new string
+		want           bool
+	}{
+		{"a whole one", "", "", true}, {"BIOS", `"uefi"`, `"bios"`, false}, {"another machine", "x86_64", "aarch64", false},
+		{"Secure Boot", "acpi-s3", "secure-boot", false}, {"memory", `"flash"`, `"memory"`, false}, {"not there", "CODE", "/no/such", false},
+		{"qcow2", `"raw"}`, `"qcow2"}`, false}, {"damaged", "{", "", false},
+	} {
+		text := strings.Replace(strings.Replace(whole, c.old, c.new, 1), "CODE", code, 1)
+		file := filepath.Join(dir, "60.json")
+		if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		got, vars, ok := readFirmware(file, "x86_64")
+		if ok != c.want || ok && (got != code || vars != "/v") {
+			t.Errorf("%s: %s, %s, %v", c.name, got, vars, ok)
+		}
+	}
+}
+
+// What is quoted comes out of a shell as it was.
+func TestQuote(t *testing.T) {
+	args := []string{"plain", "", "a b", "it's", "$HOME", "a\nb", "~", "file=a,,b", "ü", "*", `\`, "-x"}
+	out := testbed.Run(t, "sh", "-c", `printf '%s\0' `+quote(args))
+	if got := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"); strings.Join(got, "\x00") != strings.Join(args, "\x00") {
+		t.Errorf("%q", got)
+	}
+	if bytes.Contains([]byte(quote([]string{"plain", "a=b"})), []byte("'")) {
+		t.Error("what is plain is quoted")
+	}
+}
+
+// A kernel is told where its root is, unless its arguments say so.
+func TestRooted(t *testing.T) {
+	label := "nixos"
+	labelled, numbered := spec.NewPartition("ext4"), spec.NewPartition("ext4")
+	labelled.Content, labelled.Ext4.Label = "rootfs", &label
+	numbered.Content, numbered.Number = "rootfs", 7
+	other := spec.NewPartition("vfat")
+	disk := func(p ...spec.Partition) *spec.Output {
+		o := spec.NewOutput("d", "disk")
+		o.Disk.Partitions = p
+		return &o
+	}
+	fs, cpio := spec.NewOutput("e", "ext4"), spec.NewOutput("c", "cpio")
+	for _, c := range []struct {
+		cmdline string
+		out     *spec.Output
+		initrd  bool
+		want    string
+	}{
+		{"quiet", disk(other, labelled), true, "root=LABEL=nixos quiet"},
+		{"quiet", disk(other, labelled), false, "root=/dev/vda2 quiet"},
+		{"", disk(other, numbered), true, "root=/dev/vda7"},
+		{"", &fs, true, "root=/dev/vda"},
+		{"quiet", &cpio, true, "quiet"},
+		{"ro root=LABEL=x", disk(labelled), true, "ro root=LABEL=x"},
+	} {
+		if got := rooted(c.cmdline, c.out, c.initrd); got != c.want {
+			t.Errorf("%q: %q instead of %q", c.cmdline, got, c.want)
+		}
+	}
+}
