@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"thaw/assemble"
@@ -158,7 +159,7 @@ func (c *content) Files(o *spec.Output, i int) (*rootfs.Tree, error) {
 		if f.Store == "" {
 			continue
 		}
-		if err := c.lay(tree, strings.TrimPrefix(f.Path, "/"), f.Store); err != nil {
+		if err := c.lay(tree, p, &f); err != nil {
 			return nil, fmt.Errorf("%s: %w", c.work.target.spec.Place(partitionKey(o, p)+".files", f.Origin), err)
 		}
 	}
@@ -177,13 +178,15 @@ func partitionKey(o *spec.Output, p *spec.Partition) string {
 	return fmt.Sprintf("outputs.%s.partitions[%d]", o.Name, p.Origin.Index)
 }
 
-// lay puts a file or directory of the store into a tree, below a path, "" for the
-// root. Modes become those of files that are made here.
-func (c *content) lay(tree *rootfs.Tree, to, path string) error {
-	s, err := c.store(path)
+// lay puts a file or directory of the store into the tree of a partition. Modes become
+// those of files that are made here. A file that the partition has at just that path
+// stays.
+func (c *content) lay(tree *rootfs.Tree, p *spec.Partition, f *spec.PartitionFile) error {
+	s, err := c.store(f.Store)
 	if err != nil {
 		return err
 	}
+	to := strings.TrimPrefix(f.Path, "/")
 	above := rootfs.Dir("", 0o755)
 	above.ModTime = c.work.plan.Time
 	for i, e := range s.entries {
@@ -191,8 +194,14 @@ func (c *content) lay(tree *rootfs.Tree, to, path string) error {
 			e.Path = strings.TrimPrefix(to+"/"+e.Path, "/")
 		} else if e.Path = to; to == "" {
 			if !e.Mode.IsDir() {
-				return errors.New(path + " is a file, and the root directory is none")
+				return errors.New(f.Store + " is a file, and the root directory is none")
 			}
+			continue
+		}
+		if err := fits(tree, e); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(p.Files, func(f spec.PartitionFile) bool { return f.Store == "" && f.Path == "/"+e.Path }) {
 			continue
 		}
 		e.ModTime = above.ModTime
@@ -206,15 +215,23 @@ func (c *content) lay(tree *rootfs.Tree, to, path string) error {
 		default:
 			e.Mode = 0o644
 		}
-		if old, ok := tree.Get(e.Path); ok && old.Mode.IsDir() != e.Mode.IsDir() {
-			return fmt.Errorf("/%s is a directory in one place and a file in another", e.Path)
-		}
 		tree.Dirs(e.Path, above)
 		if e.Mode.IsDir() {
 			tree.Put(e, nil)
 		} else {
 			tree.PutFile(e, func() (io.ReadCloser, error) { return s.open(i), nil })
 		}
+	}
+	return nil
+}
+
+// fits holds that an entry takes no directory's place, and that no file is above it.
+func fits(tree *rootfs.Tree, e rootfs.Entry) error {
+	for path, dir := e.Path, e.Mode.IsDir(); path != "."; dir = true {
+		if old, ok := tree.Get(path); ok && old.Mode.IsDir() != dir {
+			return fmt.Errorf("/%s is a directory in one place and a file in another", path)
+		}
+		path, _ = rootfs.Split(path)
 	}
 	return nil
 }
