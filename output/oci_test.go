@@ -158,3 +158,22 @@ func TestLayoutMost(t *testing.T) {
 		}
 	}
 }
+
+// What a spec takes for names, ports and signals, container images take, too.
+func TestLayoutAgrees(t *testing.T) {
+	for _, keys := range []string{
+		"name: demo", "name: tools/demo:1.0", "name: example.org:5000/a/b_c:X_1.2-3", "name: localhost/a--b", "name: " + strings.Repeat("a", 255) + ":" + strings.Repeat("b", 128),
+		`ports: ["1", 65535/udp, 9/sctp]`, "stop-signal: SIGRTMIN+3", `stop-signal: "99"`, `user: "4294967294:0"`, "user: _apt:www-data",
+		`labels: { "!~": "", a: "ä" }, annotations: { a: "" }`, `entrypoint: [a, ""]`, `env: { A: "" }, volumes: [/a, /b]`,
+	} {
+		p := &output.Params{Arch: "x86_64-linux", Layers: func(int) []oci.Layer { return nil }}
+		w, err := output.NewLayout(openDir(t), nil, imageOf(t, "x86_64-linux", keys), p)
+		if err != nil {
+			t.Errorf("%s: %v", keys, err)
+			continue
+		}
+		if err := errors.Join(w.Sinks()[0].Add(stampedDir("."), nil), w.Close()); err != nil {
+			t.Errorf("%s: %v", keys, err)
+		}
+	}
+}

@@ -260,6 +260,23 @@ func TestImageRecipes(t *testing.T) {
 	}
 }
 
+// An image that comes out otherwise is told of by what is first other in it.
+func TestImageDifference(t *testing.T) {
+	image := func(layers ...layer) *container { return &container{"sha256:m", layers} }
+	for _, c := range []struct {
+		a, b *container
+		want string
+	}{
+		{image(layer{"x", 1}), image(), "1 layers and 0"},
+		{image(layer{"x", 1}, layer{"y", 2}), image(layer{"x", 1}, layer{"z", 2}), "layer 2 of 2 is y and z"},
+		{image(layer{"x", 1}), image(layer{"x", 1}), "the configuration or the manifest"},
+	} {
+		if got := c.a.difference(c.b); got != c.want {
+			t.Errorf("%q instead of %q", got, c.want)
+		}
+	}
+}
+
 // What a registry has is not sent again: an image built anew sends the layers of
 // what has changed. Images for several platforms become one.
 func TestImagePush(t *testing.T) {
