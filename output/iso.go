@@ -35,7 +35,7 @@ func newISO(f File, o *spec.Output, p *Params) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	fs, err := newFileSystem(section, p, isoRoot(d.of), d.place)
+	fs, err := newFileSystem(section, p, isoRoot(d.of), d.key("root"))
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +69,14 @@ func openISO(w io.WriterAt, o *spec.Output, p *Params) (*isoWriter, error) {
 		err = d.iso.Add(top, nil)
 	}
 	return d, at(d.place, err)
+}
+
+// key is what a key of the CD is called in errors.
+func (d *isoWriter) key(name string) string {
+	if d.place == "" {
+		return ""
+	}
+	return d.place + "." + name
 }
 
 // partition is one in the table, if there is a table.
@@ -124,7 +132,7 @@ func (d *isoWriter) boot(tree *rootfs.Tree) error {
 	}
 	v := isoEFI(d.of)
 	v.files, v.start = tree, section.Start()
-	fs, err := newFileSystem(section, d.params, v, d.place)
+	fs, err := newFileSystem(section, d.params, v, d.key("efi"))
 	if err != nil {
 		return err
 	}
