@@ -87,7 +87,9 @@ func (c *content) besides(o *buildOptions) (files []*atomicfile.File, err error)
 	if o.initrdOut != "" {
 		var initrd *io.SectionReader
 		if b := c.work.target.spec.Boot; b != nil && b.Initrd == "generate" {
-			initrd, err = c.generate(c.firstRoot())
+			if initrd, err = c.generate(c.firstRoot()); err != nil {
+				err = fmt.Errorf("boot.generate: %w", err)
+			}
 		} else {
 			initrd, err = c.place(c.work.initrd)
 		}

@@ -45,10 +45,15 @@ func (w *work) createFiles(o *destination, source *content) (*image, error) {
 	var out *output.Writer
 	var file *os.File
 	if root := rootFile(o.of.Files); root != nil {
-		if file, err = os.Create(filepath.Join(d.Path, "root."+root.Type)); err == nil {
+		if file, err = os.Create(filepath.Join(d.Path, "root."+root.Type)); err != nil {
+			d.Abort()
+			return nil, err
+		}
+		if err = file.Chmod(0o644); err == nil { // whatever the umask is
 			out, err = output.New(file, root, &output.Params{ID: w.plan.ID, Time: w.plan.Time, Jobs: w.jobs})
 		}
 		if err != nil {
+			file.Close()
 			d.Abort()
 			return nil, err
 		}
