@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -237,4 +239,26 @@ func manifestFiles(t *testing.T, dir string) (files []string) {
 		t.Fatal(err)
 	}
 	return files
+}
+
+// Making another form of a disk, which reads all of it, ends when a build is interrupted.
+func TestInterruptedContainer(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	file, err := os.Create(filepath.Join(t.TempDir(), "disk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := file.WriteString("disk"); err != nil {
+		t.Fatal(err)
+	}
+	f := &interruptible{file, ctx}
+	if _, err := f.ReadAt(make([]byte, 4), 0); err != nil {
+		t.Fatal(err)
+	}
+	cause := errors.New("enough")
+	cancel(cause)
+	if _, err := f.ReadAt(make([]byte, 4), 0); err != cause {
+		t.Errorf("the error is %v", err)
+	}
 }

@@ -53,7 +53,7 @@ func (w *work) create(o *destination, source *content, stdout io.Writer) (*image
 	}
 	params := &output.Params{Spec: w.target.places(), ID: w.plan.ID, Time: w.plan.Time, Jobs: w.jobs, Source: source, Temp: func() (_ output.File, err error) {
 		temp, err = atomicfile.Create(o.path+".disk", 0o600)
-		return temp, err
+		return &interruptible{temp, source.ctx}, err
 	}}
 	out, err := output.New(f, &o.of, params)
 	if err != nil {
@@ -81,6 +81,20 @@ func (w *work) create(o *destination, source *content, stdout io.Writer) (*image
 		return f.Sync()
 	}
 	return img, nil
+}
+
+// interruptible is a file that is not read any more once its context has ended: all of a
+// disk is read to make another form of it, which takes long.
+type interruptible struct {
+	output.File
+	ctx context.Context
+}
+
+func (f *interruptible) ReadAt(p []byte, off int64) (int, error) {
+	if f.ctx.Err() != nil {
+		return 0, context.Cause(f.ctx)
+	}
+	return f.File.ReadAt(p, off)
 }
 
 func (o *destination) result(size int64, digest string) *result {
