@@ -122,9 +122,9 @@ func (a *app) command() *cobra.Command {
 		Use:   "thaw",
 		Short: "Turn Nix store paths into disk images, without Nix",
 		Long: `thaw fetches store paths and all they refer to from Nix binary caches, checks
-their signatures, and writes them into a disk image, a tar archive or a
-directory. It needs no Nix, no root and no other program, and gives the same
-bytes every time.`,
+their signatures, and writes them into a disk image, a container image, an
+archive or a directory. Building needs no Nix, no root and no other program, and
+gives the same bytes every time.`,
 		Example: `  thaw build --cache testdata/example --trusted-key testdata/example/key.pub -o hello.img \
       /nix/store/iv6mnmnw8z16ca4yawz70zfapazdfyvq-hello-static-1.0
   thaw closure --size /nix/store/…-hello-2.12.1`,
