@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"thaw/assemble"
@@ -25,6 +26,30 @@ type bootable struct {
 	initrd  *io.SectionReader // nil for none
 	cmdline string
 	machine uki.Machine
+}
+
+// loads holds that the boot loader comes onto something, if there are disks.
+func (t *target) loads() error {
+	if t.spec.Boot == nil || t.spec.Boot.Loader == "none" {
+		return nil
+	}
+	disk := ""
+	for i := range t.spec.Outputs {
+		o := &t.spec.Outputs[i]
+		switch {
+		case o.ISO != nil:
+			return nil
+		case o.Disk == nil:
+			continue
+		case slices.ContainsFunc(o.Disk.Partitions, func(p spec.Partition) bool { return p.Content == "boot" }):
+			return nil
+		}
+		disk = cmp.Or(disk, o.Name)
+	}
+	if disk == "" {
+		return nil
+	}
+	return usage("give it one, such as { fs: vfat, content: boot }", "%s: outputs.%s: boot.loader is %s, and there is no partition for it", t.file, disk, t.spec.Boot.Loader)
 }
 
 // kernel finds the kernel: as the spec says, or in the packages; nil if there shall be

@@ -164,6 +164,9 @@ func (o *buildOptions) apply(cmd *cobra.Command, t *target, stdout *results) ([]
 	} else if i := slices.IndexFunc([]string{"format", "size", "label", "uuid"}, cmd.Flags().Changed); i >= 0 {
 		return nil, usage("write it into "+t.file, "--%s is for store paths; the outputs of the spec say it", []string{"format", "size", "label", "uuid"}[i])
 	}
+	if err := t.loads(); err != nil {
+		return nil, err
+	}
 	outs, err := o.files(s, stdout)
 	if err == nil && !t.paths() && len(outs) == 1 {
 		err = outs[0].suits()
