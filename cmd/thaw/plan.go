@@ -29,9 +29,9 @@ func (a *app) plan() *cobra.Command {
 		Long: `Tell what is to be fetched for an image, how large its outputs will be, what each
 package adds and which paths are the largest. Nothing but narinfos is fetched.
 
-For store paths every type of output is estimated. An output takes at least the first
-size and at most the last one, whatever the files are; it is likely to take the
-one between.
+For store paths every type of output that they alone can be is estimated. An output
+takes at least the first size and at most the last one, whatever the files are; it is
+likely to take the one between.
 
 The exit code is 7 if an output is certain to exceed its max-size, or a path is
 forbidden.`,
