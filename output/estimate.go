@@ -167,6 +167,9 @@ func (f *Files) content() *estimate.Content {
 			c.Known = append(c.Known, e)
 		}
 	}
+	if f.Made.Most > 0 { // and the ends of what are several files
+		c.Maybe = []rootfs.Entry{{Path: "made", Mode: 0o644, Size: f.Made.Most + 1<<20}}
+	}
 	return c
 }
 

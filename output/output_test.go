@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"thaw/estimate"
 	"thaw/image/disk"
 	"thaw/internal/testbed"
 	"thaw/output"
@@ -375,6 +376,18 @@ func TestErrors(t *testing.T) {
 		}
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, without %q", text, err, want)
+		}
+	}
+}
+
+// What is made for a partition counts in its bound, whatever its file system is.
+func TestMadeMost(t *testing.T) {
+	for _, fs := range []string{"vfat", "ext4"} {
+		o := parse(t, "  a: { type: disk, partitions: [{ fs: "+fs+", files: [{ path: /a, content: a }] }] }\n")[0]
+		x := &output.Extra{Files: []output.Files{{Made: estimate.Size{Most: 50 << 20}}}}
+		s, _, err := output.Estimate(&estimate.Content{}, &o, params(t, t.TempDir(), 1), x)
+		if err != nil || s.Most < 50<<20 || s.Least > 10<<20 {
+			t.Errorf("%s: %+v, %v", fs, s, err)
 		}
 	}
 }
