@@ -13,8 +13,10 @@ import (
 
 // Extra is what is known of a disk or CD besides the root file system.
 type Extra struct {
-	Raw   []estimate.Size // of what has a place of its own
-	Files []Files         // of partitions, by index; of a CD, of what UEFI boots from
+	Raw []estimate.Size // of what has a place of its own
+	// Files are those of partitions, by index; of a CD, those that UEFI boots from.
+	// There are none where a BIOS boots it: all that it boots from is in Raw.
+	Files []Files
 }
 
 // Files are the files of their own of a partition.
@@ -118,18 +120,21 @@ func estimatePartition(c *estimate.Content, o *spec.Output, i int, size spec.Siz
 
 // estimateISO estimates both images, and the CD for each of the three sizes.
 func estimateISO(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (s estimate.Size, err error) {
-	efi, err := estimateFAT(isoEFI(o.ISO), p, &x.Files[0])
-	if err != nil {
+	var boot estimate.Size
+	bios := len(x.Files) == 0
+	if bios {
+		boot = x.Raw[0]
+	} else if boot, err = estimateFAT(isoEFI(o.ISO), p, &x.Files[0]); err != nil {
 		return s, at(p.whole(o), err)
 	}
 	root := estimateVolume(c, isoRoot(o.ISO), p)
-	if s.Least, err = sizeISO(o, p, efi.Least, root.Least); err != nil {
+	if s.Least, err = sizeISO(o, p, boot.Least, bios, root.Least); err != nil {
 		return s, err
 	}
-	if s.Likely, err = sizeISO(o, p, efi.Likely, root.Likely); err != nil {
+	if s.Likely, err = sizeISO(o, p, boot.Likely, bios, root.Likely); err != nil {
 		return s, err
 	}
-	if s.Most, err = sizeISO(o, p, min(efi.Most, maxDisk), root.Most); err != nil { // it cannot be
+	if s.Most, err = sizeISO(o, p, min(boot.Most, maxDisk), bios, root.Most); err != nil { // it cannot be
 		s.Most = maxDisk
 	}
 	return s, nil

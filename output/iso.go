@@ -10,7 +10,8 @@ import (
 	"thaw/spec"
 )
 
-// isoWriter writes a CD: what UEFI boots from, behind it the root file system.
+// isoWriter writes a CD: what a machine boots from, an image for UEFI or files for
+// BIOSes, and behind it the root file system.
 type isoWriter struct {
 	of     *spec.ISO
 	params *Params
@@ -20,7 +21,11 @@ type isoWriter struct {
 
 // newISO makes a Writer of a CD to f.
 func newISO(f File, o *spec.Output, p *Params) (*Writer, error) {
-	d, err := openISO(f, o, p)
+	bios, err := p.Source.BIOS()
+	if err != nil {
+		return nil, err
+	}
+	d, err := openISO(f, o, p, bios)
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +33,7 @@ func newISO(f File, o *spec.Output, p *Params) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.boot(tree); err != nil {
+	if err := d.boot(tree, bios); err != nil {
 		return nil, err
 	}
 	section, err := d.root()
@@ -52,8 +57,9 @@ func newISO(f File, o *spec.Output, p *Params) (*Writer, error) {
 	return &Writer{sinks: []rootfs.Sink{fs}, finish: finish, leave: func() { fs.Close() }}, nil
 }
 
-// openISO makes the writer of a CD with nothing on it.
-func openISO(w io.WriterAt, o *spec.Output, p *Params) (*isoWriter, error) {
+// openISO makes the writer of a CD with nothing on it. bios is what a BIOS boots, nil
+// for nothing.
+func openISO(w io.WriterAt, o *spec.Output, p *Params, bios *BIOS) (*isoWriter, error) {
 	d := &isoWriter{of: o.ISO, params: p, place: p.whole(o)}
 	opt := iso.Options{Label: d.of.Label, Time: p.Time}
 	switch d.of.Table {
@@ -62,13 +68,19 @@ func openISO(w io.WriterAt, o *spec.Output, p *Params) (*isoWriter, error) {
 	case "mbr":
 		opt.Disk = disk.Options{Table: disk.MBR, Signature: serial(p, 0, "iso/signature")}
 	}
-	var err error
-	if d.iso, err = iso.NewWriter(w, opt); err == nil {
-		top := rootfs.Dir(".", 0o755)
-		top.ModTime = p.Time
-		err = d.iso.Add(top, nil)
+	if bios != nil {
+		opt.BIOS, opt.Code = bios.File, bios.Code
 	}
+	var err error
+	d.iso, err = iso.NewWriter(w, opt)
 	return d, at(d.place, err)
+}
+
+// top adds the root directory of the CD.
+func (d *isoWriter) top() error {
+	e := rootfs.Dir(".", 0o755)
+	e.ModTime = d.params.Time
+	return at(d.place, d.iso.Add(e, nil))
 }
 
 // key is what a key of the CD is called in errors.
@@ -124,8 +136,14 @@ func isoEFI(of *spec.ISO) *volume {
 	return &volume{name: "iso/efi", size: of.EFI, fat: &spec.Vfat{}, sector: 512}
 }
 
-// boot writes what UEFI boots from.
-func (d *isoWriter) boot(tree *rootfs.Tree) error {
+// boot writes what a machine boots from.
+func (d *isoWriter) boot(tree *rootfs.Tree, bios *BIOS) error {
+	if bios != nil {
+		return at(d.place, tree.Send(rootfs.Check(d.iso)))
+	}
+	if err := d.top(); err != nil {
+		return err
+	}
 	section, err := d.efi()
 	if err != nil {
 		return err
@@ -157,20 +175,31 @@ func (d *isoWriter) end(root *iso.Section, size int64) (int64, error) {
 	return d.iso.Size(), nil
 }
 
-// sizeISO returns the size of a CD on which both images have these.
-func sizeISO(o *spec.Output, p *Params, efi, root int64) (int64, error) {
-	d, err := openISO(nowhere{}, o, p)
+// sizeISO returns the size of a CD of which what is booted from and the root file
+// system have these.
+func sizeISO(o *spec.Output, p *Params, boot int64, bios bool, root int64) (int64, error) {
+	d, err := openISO(nowhere{}, o, p, nil)
+	if err == nil {
+		err = d.top()
+	}
 	if err != nil {
 		return 0, err
 	}
-	s, err := d.efi()
+	begin := d.efi
+	if bios {
+		begin = func() (*iso.Section, error) { return d.image(iso.Image{}, "boot") }
+	}
+	if boot > 0 {
+		s, err := begin()
+		if err != nil {
+			return 0, err
+		}
+		if err := s.End(boot); err != nil {
+			return 0, at(d.place, err)
+		}
+	}
+	s, err := d.root()
 	if err != nil {
-		return 0, err
-	}
-	if err := s.End(efi); err != nil {
-		return 0, at(d.place, err)
-	}
-	if s, err = d.root(); err != nil {
 		return 0, err
 	}
 	return d.end(s, root)

@@ -2,13 +2,17 @@ package output_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"thaw/internal/testbed"
 	"thaw/output"
+	"thaw/rootfs"
+	"thaw/spec"
 )
 
 // A CD has what UEFI boots and the root file system, as files and as partitions.
@@ -70,6 +74,48 @@ func TestISO(t *testing.T) {
 		if got := string(testbed.Run(t, "sfdisk", "--json", name)); !strings.Contains(got, `"label": "`+c.table+`"`) {
 			t.Errorf("%s: %s", name, got)
 		}
+	}
+}
+
+// forBIOS has what BIOSes boot from CDs.
+type forBIOS struct{ source }
+
+func (forBIOS) BIOS() (*output.BIOS, error) {
+	return &output.BIOS{Code: bytes.Repeat([]byte{0x90}, 432), File: "isolinux.bin"}, nil
+}
+
+func (s forBIOS) Boot(o *spec.Output) (*rootfs.Tree, error) {
+	tree, err := s.source.Boot(o)
+	tree.Put(rootfs.Entry{Path: "isolinux.bin", Mode: 0o644, ModTime: time.Unix(1, 0)}, bytes.Repeat([]byte("loader"), 500))
+	return tree, err
+}
+
+// A CD for BIOSes has as files what they boot.
+func TestISOForBIOS(t *testing.T) {
+	o := parse(t, "  cd: { type: iso, table: mbr }")[0]
+	dir := t.TempDir()
+	name := filepath.Join(dir, "cd.iso")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	p := params(t, dir, 2)
+	p.Source = forBIOS{}
+	w, err := output.New(f, &o, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(fill(rootfs.Tee(w.Sinks()...)), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	files := string(testbed.Run(t, "xorriso", "-indev", name, "-find", "/", "-type", "f", "-exec", "echo"))
+	if files != "'/EFI/BOOT/BOOTX64.EFI'\n'/isolinux.bin'\n'/root.squashfs'\n" {
+		t.Errorf("it has %s", files)
+	}
+	if boots := string(testbed.Run(t, "xorriso", "-indev", name, "-report_el_torito", "plain")); !strings.Contains(boots, "BIOS  y   none") ||
+		!strings.Contains(boots, "/isolinux.bin") || strings.Contains(boots, "UEFI") {
+		t.Errorf("it boots %s", boots)
 	}
 }
 

@@ -80,8 +80,9 @@ const CodeSize = 440
 
 // BIOS is what BIOSes start.
 type BIOS struct {
-	Code   []byte // at the start of the disk, up to CodeSize bytes
-	Loader *syslinux.Loader
+	Code   []byte           // at the start of the disk, up to CodeSize bytes
+	Loader *syslinux.Loader // of disks
+	File   string           // of CDs: what is started, among what the boot loader reads
 }
 
 // File is a file that is written and read. It is empty at first.

@@ -12,14 +12,14 @@ type Boot struct {
 	Kernel   string   `key:"kernel" is:"boot file" default:"auto"`
 	Initrd   string   `key:"initrd" is:"initrd" unset:"generate with the key generate, none without a kernel, otherwise auto"`
 	Cmdline  string   `key:"cmdline" is:"kernel arguments" unset:"empty"`
-	Loader   string   `key:"loader" only:"none uki systemd-boot efi extlinux raspberry-pi syslinux" default:"none"`
+	Loader   string   `key:"loader" only:"none uki systemd-boot efi extlinux raspberry-pi syslinux isolinux" default:"none"`
 	Title    string   `key:"title" is:"line" unset:"the name of the spec"`
 	Timeout  int      `key:"timeout" range:"0 3600" default:"0"` // seconds; 0 for no menu
 	Generate *Initrd  `key:"generate" unset:"nothing is generated"`
 	Stub     *Blob    `key:"stub" unset:"needed for uki; with systemd-boot, kernel and initrd are files of their own"`
-	Program  *Blob    `key:"program" unset:"needed for systemd-boot and syslinux"`
-	Ldlinux  *Blob    `key:"ldlinux" unset:"needed for syslinux"`
-	MBR      *Blob    `key:"mbr" unset:"needed for syslinux"`
+	Program  *Blob    `key:"program" unset:"needed for systemd-boot, syslinux and isolinux"`
+	Ldlinux  *Blob    `key:"ldlinux" unset:"needed for syslinux and isolinux"`
+	MBR      *Blob    `key:"mbr" unset:"needed for syslinux; with isolinux, a BIOS boots from CDs alone"`
 	DTB      *Blob    `key:"dtb" unset:"none"`
 	DTBs     *Blob    `key:"dtbs" unset:"none"`
 	Firmware *Blob    `key:"firmware" unset:"needed for raspberry-pi"`
@@ -58,6 +58,7 @@ var loaderKeys = map[string]struct{ needs, takes []string }{
 	"efi":          {takes: []string{"stub"}},
 	"extlinux":     {takes: []string{"timeout", "dtb", "dtbs"}},
 	"raspberry-pi": {needs: []string{"firmware"}, takes: []string{"dtb", "dtbs", "config"}},
+	"isolinux":     {needs: []string{"program", "ldlinux"}, takes: []string{"mbr", "timeout"}},
 	"syslinux":     {needs: []string{"program", "ldlinux", "mbr"}, takes: []string{"timeout"}},
 }
 

@@ -50,14 +50,24 @@ func extlinux(m *Menu) (*rootfs.Tree, error) {
 // ldlinux.c32 are given; package [thaw/boot/syslinux] makes the former and what the
 // file system needs besides.
 func Syslinux(m Menu, sys, c32 File) (*rootfs.Tree, error) {
-	t, err := syslinux(&m, sys, c32)
+	t, err := syslinux(&m, "ldlinux.sys", sys, c32)
 	if err != nil {
 		return nil, fmt.Errorf("loader: syslinux: %w", err)
 	}
 	return t, nil
 }
 
-func syslinux(m *Menu, sys, c32 File) (*rootfs.Tree, error) {
+// Isolinux is ISOLINUX, of version 6, on a CD with Rock Ridge: its program, which a BIOS
+// starts, becomes isolinux.bin.
+func Isolinux(m Menu, program, c32 File) (*rootfs.Tree, error) {
+	t, err := syslinux(&m, "isolinux.bin", program, c32)
+	if err != nil {
+		return nil, fmt.Errorf("loader: isolinux: %w", err)
+	}
+	return t, nil
+}
+
+func syslinux(m *Menu, name string, sys, c32 File) (*rootfs.Tree, error) {
 	if err := m.check(); err != nil {
 		return nil, err
 	}
@@ -65,7 +75,7 @@ func syslinux(m *Menu, sys, c32 File) (*rootfs.Tree, error) {
 		return nil, fmt.Errorf("there are no BIOSes for %v", m.Machine)
 	}
 	if !sys.given() || !c32.given() {
-		return nil, errors.New("ldlinux.sys or ldlinux.c32 is missing")
+		return nil, errors.New(name + " or ldlinux.c32 is missing")
 	}
 	for i := range m.Entries {
 		if e := &m.Entries[i]; e.DTB.given() || len(e.DTBs) > 0 {
@@ -76,7 +86,7 @@ func syslinux(m *Menu, sys, c32 File) (*rootfs.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.file("ldlinux.sys", sys)
+	p.file(name, sys)
 	p.file("ldlinux.c32", c32)
 	p.text("syslinux.cfg", lines, "\n")
 	return &p.Tree, nil

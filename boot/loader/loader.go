@@ -3,7 +3,7 @@
 //
 // Each function takes a [Menu] of what can be started and returns the files of one
 // loader as a [rootfs.Tree], for any file system that the loader reads: [SystemdBoot],
-// [EFI] for firmware alone, [Extlinux] for U-Boot, [RaspberryPi], [Syslinux] for BIOSes;
+// [EFI] for firmware alone, [Extlinux] for U-Boot, [RaspberryPi], [Syslinux] for BIOSes, [Isolinux] on CDs;
 // [Files] are what other loaders may want, and [IPXE] is a script. Programs of loaders
 // are given by the caller; nothing is run, and the result depends on the arguments
 // alone. What the language of a loader cannot say, such as a % in a script of the UEFI

@@ -100,6 +100,7 @@ func TestGolden(t *testing.T) {
 			return loader.Extlinux(m)
 		},
 		"syslinux": func() (*rootfs.Tree, error) { return loader.Syslinux(menu(uki.X64, full(), bare()), sys, file("C32")) },
+		"isolinux": func() (*rootfs.Tree, error) { return loader.Isolinux(menu(uki.X64, full()), sys, file("C32")) },
 		"raspberry-pi": func() (*rootfs.Tree, error) {
 			return loader.RaspberryPi(menu(uki.AA64, with(full(), dtbs)), map[string]loader.File{"start4.elf": file("ELF"), "overlays/bt.dtbo": file("BT")}, []string{"enable_uart=1", "[pi4]"})
 		},

@@ -372,6 +372,16 @@ func (c *content) loaderTree(m loader.Menu) (*rootfs.Tree, error) {
 			return nil, err
 		}
 		return of(loader.RaspberryPi(m, firmware, b.Config))
+	case "isolinux":
+		program, err := c.blobFile("program", b.Program)
+		if err != nil {
+			return nil, err
+		}
+		c32, err := c.blobFile("ldlinux", b.Ldlinux)
+		if err != nil {
+			return nil, err
+		}
+		return of(loader.Isolinux(m, loader.Section(program), loader.Section(c32)))
 	case "syslinux":
 		bios, err := c.bios()
 		if err != nil {
@@ -402,7 +412,11 @@ func (c *content) bios() (*syslinux.Loader, error) {
 // BIOS implements [output.Source].
 func (c *content) BIOS() (*output.BIOS, error) {
 	b := c.work.target.spec.Boot
-	if b == nil || b.Loader != "syslinux" {
+	switch {
+	case b != nil && b.Loader == "isolinux":
+		code, err := c.blobBytes("mbr", b.MBR, output.CodeSize)
+		return &output.BIOS{Code: code, File: "isolinux.bin"}, err
+	case b == nil || b.Loader != "syslinux":
 		return nil, nil
 	}
 	l, err := c.bios()

@@ -114,6 +114,10 @@ func (w *work) extra(o *spec.Output) (*output.Extra, error) {
 	x := &output.Extra{}
 	if o.ISO != nil {
 		size, dirs := w.bootSize()
+		if w.target.spec.Boot.Loader == "isolinux" {
+			x.Raw = []estimate.Size{size}
+			return x, nil
+		}
 		x.Files = []output.Files{{Store: w.held(dirs), Made: size}}
 		return x, nil
 	}
