@@ -178,11 +178,7 @@ func (b *bench) compare(c *comparison) (*result, error) {
 
 // run runs a program once, and returns what it printed.
 func (u *usage) run(ctx context.Context, args []string) ([]byte, error) {
-	name := args[0]
-	if path, err := exec.LookPath(filepath.Join("/usr/sbin", name)); err == nil {
-		name = path // where it may be, and PATH may not lead
-	}
-	cmd := exec.CommandContext(ctx, name, args[1:]...)
+	cmd := exec.CommandContext(ctx, program(args[0]), args[1:]...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
@@ -201,6 +197,14 @@ func (u *usage) run(ctx context.Context, args []string) ([]byte, error) {
 	u.cpu = append(u.cpu, (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds())
 	u.memory = append(u.memory, float64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)/1024)
 	return text, nil
+}
+
+// program is where a program is, which PATH may not lead to.
+func program(name string) string {
+	if path, err := exec.LookPath(filepath.Join("/usr/sbin", name)); err == nil && filepath.Base(name) == name {
+		return path
+	}
+	return name
 }
 
 func median(v []float64) float64 {

@@ -92,11 +92,14 @@ func run(b *bench, trees []tree, bed, out string) error {
 		if err := t.count(); err != nil {
 			return err
 		}
-		fmt.Fprintf(&text, "\n## %s\n\n%d entries, %.1f MB in files.\n\n%s", t.name, t.entries, float64(t.bytes)/1e6, tableHead)
 		cases, err := b.cases(&t, t.efforts)
 		if err != nil {
 			return err
 		}
+		if len(cases) == 0 {
+			continue
+		}
+		fmt.Fprintf(&text, "\n## %s\n\n%d entries, %.1f MB in files.\n\n%s", t.name, t.entries, float64(t.bytes)/1e6, tableHead)
 		for _, c := range cases {
 			r, err := b.compare(&c)
 			if err != nil {

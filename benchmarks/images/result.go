@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -107,24 +108,24 @@ func header(text *strings.Builder, runs int) error {
 		}
 	}
 	var versions []string
-	for _, args := range [][]string{{"mkfs.ext4", "-V"}, {"mksquashfs", "-version"}, {"mkfs.erofs", "-V"}, {"qemu-img", "--version"}} {
-		out, _ := exec.Command("/usr/bin/env", append([]string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin"}, args...)...).CombinedOutput()
-		line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n") // some exit with 1
-		line, _, _ = strings.Cut(line, " (")
-		versions = append(versions, strings.Replace(line, "version ", "", 1))
+	number := regexp.MustCompile(`[0-9]+(\.[0-9]+)+`)
+	for _, args := range [][]string{{"mkfs.ext4", "-V"}, {"mksquashfs", "-version"}, {"mkfs.erofs", "--version"}, {"qemu-img", "--version"}} {
+		out, _ := exec.Command(program(args[0]), args[1:]...).CombinedOutput() // some exit with 1
+		versions = append(versions, fmt.Sprintf("%s %s", args[0], number.Find(out)))
 	}
 	fmt.Fprintf(text, `# The writers of images beside other tools
 
 Written by `+"`go run ./benchmarks/images`"+`, whose doc comment lists the options.
 Measured on %d cores of %s, %s %s, %s; %s.
 
-Each program is a process of its own, run in turns with the other, %d times each; the numbers are medians, ours first, and × is ours by theirs.
-CPU is user and system time. Peak memory is what the kernel says of the process, and
-never less than what this program has, about 10 MiB. Ours walks the tree, as the
-others do, on one goroutine, and compresses on all processors. Images are written to
-the same disk, which nobody waits for. MB are 1,000,000 bytes; of ext4, they are those
-that are not in holes, as mkfs.ext4 is told the size of the image: 5/4 of ours, which
-is as small as it can be.
+Each program is a process of its own, run in turns with the other; runs of each: %d.
+The numbers are medians, ours first, and × is ours by theirs. CPU is user and system
+time. Peak memory is what the kernel says of the process, and never less than what
+this program has, about 16 MiB. Ours walks the tree, as the others do, on one
+goroutine, and compresses on all processors. Images are written to the same disk,
+which nobody waits for. MB are 1,000,000 bytes; of ext4, they are those that are not in
+holes, as mkfs.ext4 is told the size of the image: 5/4 of ours, which is as small as it
+can be.
 
 mksquashfs gets the same block size, 128 KiB. Our best encoder of zstd is nearest to
 levels 10 and 11 of the C library, so it is put beside 10 and beside the 15 that
