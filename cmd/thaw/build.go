@@ -215,6 +215,9 @@ func (w *work) build(ctx context.Context, o *buildOptions, outs []*destination, 
 	err = w.while(func(ctx context.Context) error {
 		source := w.newContent(ctx, filepath.Dir(outs[0].path))
 		defer source.spool.close()
+		if boot, err = source.booting(); err != nil { // before much is written
+			return err
+		}
 		images, root, err := w.write(ctx, outs, source, stdout)
 		for _, img := range images {
 			defer img.abort()
@@ -231,9 +234,6 @@ func (w *work) build(ctx context.Context, o *buildOptions, outs []*destination, 
 		var whole []func() error
 		for _, img := range images {
 			rs, whole = append(rs, img.result), append(whole, img.commit)
-		}
-		if boot, err = source.booting(); err != nil {
-			return err
 		}
 		files, err := source.besides(o)
 		for _, f := range files {

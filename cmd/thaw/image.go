@@ -52,8 +52,10 @@ func (w *work) create(o *destination, source *content, stdout io.Writer) (*image
 		}
 	}
 	params := &output.Params{Spec: w.target.places(), ID: w.plan.ID, Time: w.plan.Time, Jobs: w.jobs, Source: source, Temp: func() (_ output.File, err error) {
-		temp, err = atomicfile.Create(o.path+".disk", 0o600)
-		return &interruptible{temp, source.ctx}, err
+		if temp, err = atomicfile.Create(o.path+".disk", 0o600); err != nil {
+			return nil, err
+		}
+		return &interruptible{temp.File, source.ctx}, nil
 	}}
 	out, err := output.New(f, &o.of, params)
 	if err != nil {
@@ -86,7 +88,7 @@ func (w *work) create(o *destination, source *content, stdout io.Writer) (*image
 // interruptible is a file that is not read any more once its context has ended: all of a
 // disk is read to make another form of it, which takes long.
 type interruptible struct {
-	output.File
+	*os.File
 	ctx context.Context
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -8,9 +9,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"thaw/assemble"
 	"thaw/internal/anatomy"
+	"thaw/narinfo"
 	"thaw/substituter"
 )
 
@@ -34,7 +38,7 @@ func (w *work) rebuild(ctx context.Context, outs []*destination, images []*image
 		}
 	}()
 	again := &work{target: w.target, ui: w.ui, jobs: 2*w.jobs + 1}
-	first := &substituter.Remote{From: substituter.File{Dir: w.src.Dir}, Keys: w.src.Keys}
+	first := &substituter.Remote{From: &planCache{substituter.File{Dir: w.src.Dir}, w.objects()}, Keys: w.src.Keys}
 	for _, c := range w.src.list.Caches {
 		first.Exempt = first.Exempt || c.Exempt
 	}
@@ -73,6 +77,31 @@ func (w *work) rebuild(ctx context.Context, outs []*destination, images []*image
 		}
 		return err
 	})
+}
+
+// planCache is a cache that has the objects of a plan, out of a local cache. Who signed
+// them, if anybody, is as it was.
+type planCache struct {
+	substituter.File
+	objects []*narinfo.Info
+}
+
+// Get implements [substituter.Transport].
+func (c *planCache) Get(ctx context.Context, ref string, part substituter.Part) (*substituter.Body, error) {
+	hash, ok := strings.CutSuffix(ref, ".narinfo")
+	if !ok {
+		return c.File.Get(ctx, ref, part)
+	}
+	i := slices.IndexFunc(c.objects, func(i *narinfo.Info) bool { return i.StorePath.Hash() == hash })
+	if i < 0 {
+		return nil, &substituter.Error{URL: c.String() + "/" + ref, Kind: substituter.NotFound, Err: fs.ErrNotExist}
+	}
+	info := c.objects[i]
+	here := *info
+	here.URL, here.Compression = "nar/"+info.NarHash.Digest32()+".nar", "none"
+	here.FileHash, here.FileSize = info.NarHash, info.NarSize
+	text := here.Text()
+	return &substituter.Body{ReadCloser: io.NopCloser(bytes.NewReader(text)), Size: int64(len(text)), URL: c.String() + "/" + ref}, nil
 }
 
 // removeAll removes a directory with all that is in it, also where modes forbid it.

@@ -36,12 +36,19 @@ const (
 // An Image is the raw image of a disk.
 type Image struct {
 	r      io.ReaderAt
-	file   *os.File // that can tell of holes, or nil
+	file   sparse // that can tell of holes, or nil
 	length int64
 }
 
+// sparse is what a file that can tell of holes has, such as *os.File.
+type sparse interface {
+	io.Seeker
+	Stat() (os.FileInfo, error)
+}
+
 // New returns the image that is the first length bytes of r. Holes are known if r
-// is a regular file, whose offset changes then.
+// is a regular file of the system, or has its methods Seek and Stat; its offset
+// changes then.
 func New(r io.ReaderAt, length int64) (*Image, error) {
 	if length <= 0 || length > MaxSize {
 		return nil, fmt.Errorf("a disk of %d bytes: it has 1 to %d", length, int64(MaxSize))
@@ -51,7 +58,7 @@ func New(r io.ReaderAt, length int64) (*Image, error) {
 		return nil, err // before much is written
 	}
 	// What seeking to data is called by number, is Linux's.
-	if f, ok := r.(*os.File); ok && runtime.GOOS == "linux" {
+	if f, ok := r.(sparse); ok && runtime.GOOS == "linux" {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 			m.file = f
 		}
