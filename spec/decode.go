@@ -158,7 +158,7 @@ func (d *decoder) elsewhere(key string) string {
 		}
 		last = p.path
 	}
-	if len(found) == 0 || len(found) > 3 {
+	if len(found) == 0 || len(found) > 5 {
 		return ""
 	}
 	return fmt.Sprintf(" (it is a key of %s)", strings.Join(found, " and "))
