@@ -69,7 +69,7 @@ func estimateDisk(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (s e
 	for _, r := range x.Raw {
 		put(&raw, r)
 	}
-	used := int64(0) // likely, by what is no hole
+	used, packed := int64(0), int64(0) // likely, by what is no hole; of that, compressed already
 	for i := range o.Disk.Partitions {
 		of := &o.Disk.Partitions[i]
 		s, err := estimatePartition(c, o, i, of.Size, p, x)
@@ -78,7 +78,11 @@ func estimateDisk(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (s e
 		}
 		put(&parts, s)
 		if bare, err := estimatePartition(c, o, i, spec.Size{Kind: spec.Fit}, p, x); err == nil {
-			used += min(s.Likely, bare.Likely) // what is left free are holes
+			n := min(s.Likely, bare.Likely) // what is left free are holes
+			used += n
+			if of.Squashfs != nil && of.Squashfs.Compress != "none" || of.Erofs != nil && of.Erofs.Compress != "none" {
+				packed += n
+			}
 		}
 	}
 	var sizes [3]int64
@@ -99,7 +103,7 @@ func estimateDisk(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (s e
 			likely = &m
 		}
 	}
-	return contained(o.Disk, estimate.Size{Least: sizes[0], Likely: sizes[1], Most: max(sizes[1], sizes[2])}, used), likely, nil
+	return contained(o.Disk, estimate.Size{Least: sizes[0], Likely: sizes[1], Most: max(sizes[1], sizes[2])}, used, packed), likely, nil
 }
 
 // estimatePartition estimates what is in a partition, as if it had that size.
@@ -144,21 +148,23 @@ func estimateISO(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (s es
 const maxDisk = 1 << 59
 
 // contained is the size of the file of a disk, of which so much is likely to be no
-// hole.
-func contained(d *spec.Disk, s estimate.Size, used int64) estimate.Size {
+// hole, and so much of that to be compressed already.
+func contained(d *spec.Disk, s estimate.Size, used, packed int64) estimate.Size {
 	if d.Format == "raw" && d.Compress == "none" {
 		return s
 	}
 	if d.Format == "vhd-fixed" {
 		return estimate.Size{Least: s.Least + 512, Likely: s.Likely + 512, Most: s.Most + 1024}
 	}
-	likely := min(s.Likely, used)
+	packed = min(packed, s.Likely)
+	likely := min(s.Likely, used) - packed
 	switch {
 	case d.Compress == "gzip" || d.Compress == "zlib" || d.Format == "vmdk":
 		likely = likely * 38 / 100
 	case d.Compress != "none":
 		likely = likely * 35 / 100
 	}
+	likely += packed
 	// A table has at most 16 bytes for each 64 KiB, and no block is larger than
 	// 2 MiB, which may be full but for a byte; nothing grows by more than a 64th.
 	return estimate.Size{Least: 0, Likely: likely + 1<<20, Most: s.Most + s.Most/64 + 16<<20}

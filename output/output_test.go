@@ -349,10 +349,10 @@ func TestNumbers(t *testing.T) {
 // What does not fit is one error that says where.
 func TestErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"{ type: disk, partitions: [{ fs: ext4, size: 1M }] }":                             "spec.yaml:3: outputs.a.partitions[0]: the file system needs 1052672 bytes, 1048576 are given",
+		"{ type: disk, partitions: [{ fs: ext4, size: 1M }] }":                             "spec.yaml:3: outputs.a.partitions[0]: the file system needs at least 1052672 bytes, 1048576 are given",
 		"{ type: disk, partitions: [{ fs: squashfs, size: 1M }] }":                         `spec.yaml:3: outputs.a.partitions[0]: partition "nixos": not enough space: `,
-		"{ type: iso, efi: 5K }":                                                           "outputs.a.efi: vfat: the file system needs 20992 bytes, 5120 are given",
-		"{ type: disk, size: 4M }":                                                         "outputs.a.partitions[0]: the file system needs 2105344 bytes, 2097152 are given",
+		"{ type: iso, efi: 5K }":                                                           "outputs.a.efi: vfat: the file system needs at least 20992 bytes, 5120 are given",
+		"{ type: disk, size: 4M }":                                                         "outputs.a.partitions[0]: the file system needs at least 2105344 bytes, 2097152 are given",
 		"{ type: disk, raw: [{ offset: 512B, source: a }] }":                               `spec.yaml:3: outputs.a.raw[0]: raw "a" (bytes 512 to 812) overlaps the partition table`,
 		"{ type: disk, raw: [{ offset: 64K, source: a }, { offset: 65664B, source: a }] }": `spec.yaml:3: outputs.a.raw[1]: raw "a" (bytes 65664 to 65967) overlaps raw "a" (65536 to 65836)`,
 		"{ type: disk, partitions: [{ fs: ext4 }, { fs: vfat, size: 1M, files: [{ path: /a, content: a }, { path: /A, content: a }] }] }": `spec.yaml:3: outputs.a.partitions[1]: "a": FAT cannot tell its name from that of "A"`,

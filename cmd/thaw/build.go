@@ -54,11 +54,12 @@ init writes one to begin with. The options that describe the image are for store
 paths; a spec says these things itself. If it has several outputs, -o is a
 directory, and they are called by their names in it.
 
-Formats: disk is a GPT disk with one ext4 partition, ext4 that file system alone,
-tar and cpio are archives, also tar.gz, tar.zst, cpio.gz and cpio.zst (FILE may be
-- for standard output), dir a new directory, oci a container image as a directory,
-oci.tar as a file for docker load. Without --format the ending of FILE chooses; any
-other than .ext4, .oci and those of archives makes a disk.
+Formats: disk is a GPT disk with one ext4 partition, also as disk.gz, disk.xz,
+disk.zst, qcow2, vdi, vhd, vhd-fixed, vhdx and vmdk; ext4, squashfs and erofs are
+file systems alone; tar and cpio archives, also tar.gz, tar.zst, cpio.gz and cpio.zst
+(FILE may be - for standard output); dir a new directory; oci a container image as a
+directory, oci.tar as a file for docker load. iso and files need a spec. Without
+--format the ending of FILE chooses: an ending that no format has makes a disk.
 
 --size is the file system's for ext4 and the whole disk's for disk: fit for the
 smallest, fit+256M or fit+10% to leave that much free, or a fixed one such as 2G.

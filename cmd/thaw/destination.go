@@ -300,7 +300,7 @@ func writable(path string, dir bool) error {
 		if list, err := os.ReadDir(path); err != nil {
 			return err
 		} else if len(list) > 0 {
-			return usage("give the name of a new directory", "the directory %s is not empty", path)
+			return usage("remove it, or give the name of a new directory", "the directory %s is not empty", path)
 		}
 	case !st.Mode().IsRegular():
 		return usage("give the name of a file", "%s is not a regular file", path)

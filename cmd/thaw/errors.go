@@ -56,6 +56,8 @@ func explain(err error) (text, hint string, code int) {
 		return use.text, use.hint, exitUsage
 	case errors.As(err, &coded):
 		return coded.text, coded.hint, coded.code
+	case errors.As(err, &stale) && stale.Reason == lockAbsent:
+		return "there is no lock " + stale.File, "thaw lock makes it", exitStale
 	case errors.As(err, &stale):
 		return text, "bring it up to date with thaw lock", exitStale
 	case errors.As(err, &pinned):

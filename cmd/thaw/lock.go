@@ -118,6 +118,9 @@ func readLock(file string) (*lock.File, error) {
 	return lock.Parse(file, text)
 }
 
+// lockAbsent is the reason of a lock that is not there.
+const lockAbsent = "it is not there"
+
 // pin makes the target be what its lock says. A lock that is not of the spec as it
 // is now is a [*lock.StaleError].
 func (t *target) pin() error {
@@ -126,7 +129,7 @@ func (t *target) pin() error {
 	}
 	f, err := readLock(t.lockFile())
 	if errors.Is(err, fs.ErrNotExist) {
-		return &lock.StaleError{File: t.lockFile(), Reason: "it is not there"}
+		return &lock.StaleError{File: t.lockFile(), Reason: lockAbsent}
 	}
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -35,6 +36,9 @@ const gcPercent = 25
 // errInterrupted is the cause of a context that a signal has ended.
 var errInterrupted = errors.New("interrupted")
 
+// doubled is how long signals after the first count for nothing.
+const doubled = 500 * time.Millisecond
+
 // run is the whole program; it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if os.Getenv("GOGC") == "" {
@@ -54,7 +58,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	defer cancel(nil)
 	context.AfterFunc(signals, func() {
 		cancel(errInterrupted)
-		stop() // a second signal kills
+		// A second signal kills, unless it is the same once more: timeout(1) signals
+		// the process and its group.
+		time.AfterFunc(doubled, stop)
 	})
 	results := &results{w: stdout}
 	a := &app{stdout: results, stderr: stderr}

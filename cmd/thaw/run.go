@@ -321,7 +321,7 @@ func (a *app) exec(ctx context.Context, command []string) error {
 
 // chosen returns the output of a spec that is to be started, in the form that suits.
 func (o *runOptions) chosen(s *spec.Spec) (spec.Output, error) {
-	starts := [][]string{{"disk"}, {"ext4", "erofs", "squashfs"}, {"cpio"}}
+	starts := [][]string{{"disk"}, {"iso"}, {"ext4", "erofs", "squashfs"}, {"cpio"}}
 	var found *spec.Output
 	for _, types := range starts {
 		for i := range s.Outputs {
@@ -334,9 +334,9 @@ func (o *runOptions) chosen(s *spec.Spec) (spec.Output, error) {
 	case found == nil && o.output != "":
 		return spec.Output{}, usage("thaw check lists them", "the spec has no output %s", o.output)
 	case found == nil:
-		return spec.Output{}, usage("give it one, or start an image", "the spec has no output that starts: disk, ext4, erofs, squashfs or cpio")
+		return spec.Output{}, usage("give it one, or start an image", "the spec has no output that starts: disk, iso, ext4, erofs, squashfs or cpio")
 	case !slices.ContainsFunc(starts, func(types []string) bool { return slices.Contains(types, found.Type) }):
-		return spec.Output{}, usage("disk, ext4, erofs, squashfs and cpio do", "the output %s is of the type %s, which does not start", found.Name, found.Type)
+		return spec.Output{}, usage("disk, iso, ext4, erofs, squashfs and cpio do", "the output %s is of the type %s, which does not start", found.Name, found.Type)
 	}
 	out := *found
 	if out.Disk != nil {

@@ -113,7 +113,7 @@ type NoSpaceError struct {
 }
 
 func (e *NoSpaceError) Error() string {
-	return fmt.Sprintf("the file system needs %d bytes, %d are given", e.Needed, e.Given)
+	return fmt.Sprintf("the file system needs at least %d bytes, %d are given", e.Needed, e.Given)
 }
 
 // NoInodesError says that the entries are more than Options.Inodes.

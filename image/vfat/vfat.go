@@ -104,7 +104,7 @@ type NoSpaceError struct {
 }
 
 func (e *NoSpaceError) Error() string {
-	return fmt.Sprintf("the file system needs %d bytes, %d are given", e.Needed, e.Given)
+	return fmt.Sprintf("the file system needs at least %d bytes, %d are given", e.Needed, e.Given)
 }
 
 // A Writer writes one file system. It implements [rootfs.Sink]. Errors are sticky:
