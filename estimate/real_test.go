@@ -334,6 +334,9 @@ func real(t *testing.T, c cache) map[string]map[string]int64 {
 
 // The bounds hold for every list, and the guesses are near for the system.
 func TestReal(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: builds closures in all formats")
+	}
 	c := openCache(t)
 	sizes := real(t, c)
 	for _, list := range lists {

@@ -95,6 +95,9 @@ func TestDebugfs(t *testing.T) {
 // TestDebugfs1K has other options judged likewise.
 func TestDebugfs1K(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("SKIPPED: the same with other options")
+	}
 	o := testOptions
 	o.BlockSize, o.Journal = 1024, ext4.JournalAuto
 	debugfsSuite(t, o)
@@ -158,6 +161,9 @@ func TestKernel(t *testing.T) {
 // TestKernelVariants has other options judged likewise, but without a huge file.
 func TestKernelVariants(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("SKIPPED: the same with other options")
+	}
 	for _, v := range variants[1:4] {
 		t.Run(v.name, func(t *testing.T) { kernelSuite(t, v.options, true) })
 	}
