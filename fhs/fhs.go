@@ -41,7 +41,6 @@ package fhs
 
 import (
 	"cmp"
-	"io/fs"
 	"strings"
 
 	"thaw/rootfs"
@@ -90,19 +89,6 @@ func (v *View) Propagates(p storepath.Path, content []byte) {
 			v.propagated[p.Base()] = append(v.propagated[p.Base()], q)
 		}
 	}
-}
-
-// Resolve follows all links of an absolute path in the store and returns the
-// object and the path in it that it leads to, "." for the object itself. ok is
-// false for what is not in the image's store.
-func (v *View) Resolve(path string) (object storepath.Path, rel string, mode fs.FileMode, ok bool) {
-	f := v.objects.walk(v.objects.root, path, 0)
-	if f.node == nil {
-		return object, "", 0, false
-	}
-	base, rel := v.split(f.node)
-	object, err := storepath.ParseBase(base)
-	return object, rel, f.node.mode, err == nil
 }
 
 // split returns the base name of the object that n is in, and its path there.
