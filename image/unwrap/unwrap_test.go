@@ -221,7 +221,6 @@ func TestRefused(t *testing.T) {
 		{"create -f qcow2 -b base.qcow2 -F qcow2 image", "qcow2: it is a difference to a backing file: put"},
 		{"create -f qcow2 -o extended_l2=on image 1M", "qcow2: it has extended entries"},
 		{"create -f qcow2 -o data_file=other image 1M", "qcow2: its content is in another file"},
-		{"create -f qcow2 --object secret,id=s,data=x -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 image 1M", "qcow2: it is encrypted"},
 		{"create -f qcow image 1M", "it is a qcow image of version 1"},
 		{"create -f qed image 1M", "it is a QED image"},
 		{"create -f parallels image 1M", "it is a Parallels image"},
@@ -240,10 +239,13 @@ func TestRefused(t *testing.T) {
 	var tar bytes.Buffer
 	tar.Write(make([]byte, 1024))
 	copy(tar.Bytes()[257:], "ustar")
+	encrypted := write0(t)
+	encrypted[35] = 2 // crypt_method: LUKS. qemu-img times the CPU for its keys, and fails where that is too coarse.
 	for _, c := range []struct {
 		data []byte
 		want string
 	}{
+		{encrypted, "qcow2: it is encrypted"},
 		{nil, "an image of 0 bytes: it has 1 to"},
 		{[]byte("PK\x03\x04 and more"), "it is a zip archive: unpack it first"},
 		{tar.Bytes(), "it is a tar archive"},
