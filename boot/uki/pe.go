@@ -242,8 +242,9 @@ func (s *stub) addSection(b []byte) error {
 	return nil
 }
 
-// with returns the headers of the stub with more sections.
-func (s *stub) with(more []section) ([]byte, error) {
+// with returns the headers of the stub with more sections, and gives these their places,
+// so that each ends at a multiple of align. There are no gaps between them.
+func (s *stub) with(more []section, align int64) ([]byte, error) {
 	for _, m := range more {
 		if slices.Contains(s.names, m.name) {
 			return nil, fmt.Errorf("the stub has a section %s already: it is a whole image", m.name)
@@ -274,11 +275,12 @@ func (s *stub) with(more []section) ([]byte, error) {
 	}
 	data := s.u32(optInitializedData)
 	at, raw := s.address, roundUp(s.end, s.fileAlign)+shift
-	for i, m := range more {
+	for i := range more {
+		m := &more[i]
 		at = roundUp(at, max(s.sectionAlign, pageSize))
 		size := m.size()
 		virtual := max(size, m.virtual)
-		rawSize := roundUp(size, s.fileAlign)
+		rawSize := roundUp(raw+size, align) - raw
 		if at+virtual > maxImage || raw+rawSize > maxImage {
 			return nil, fmt.Errorf("an image has at most 4 GiB, and %s of %d bytes goes beyond", m.name, virtual)
 		}
@@ -293,7 +295,8 @@ func (s *stub) with(more []section) ([]byte, error) {
 			kind = hasCode
 		}
 		le.PutUint32(h[secCharacteristics:], isRead|kind)
-		at, raw, data = at+virtual, raw+rawSize, data+rawSize
+		m.at, m.end = raw, raw+rawSize
+		at, raw, data = at+virtual, m.end, data+rawSize
 	}
 	coff, opt := b[s.at:], b[s.optional:]
 	le.PutUint16(coff[coffSections:], uint16(len(s.names)+len(more)))

@@ -35,6 +35,8 @@ const (
 	pageSize = 4096
 	// initrdAlign is where Linux looks for the next archive of an initrd.
 	initrdAlign = 4
+
+	initrdSection = ".initrd"
 )
 
 // Parts are what an image is made of.
@@ -55,13 +57,18 @@ type Parts struct {
 	Uname  string
 	Splash []byte // a picture: BMP
 	DTB    []byte // a device tree, compiled
+	// Align is a power of two, up to 4096, of which the places of kernel and initrd
+	// are multiples if OSRelease or Cmdline is there, too: what reads sectors finds
+	// them then. Zero means what the stub's sections have.
+	Align int64
 }
 
 // Image is a unified kernel image. It may be read several times, also at once.
 type Image struct {
-	machine Machine
-	pieces  []piece
-	size    int64
+	machine  Machine
+	pieces   []piece
+	size     int64
+	sections []section
 }
 
 // A piece is some content of an image, and how many zeros follow.
@@ -77,6 +84,8 @@ type section struct {
 	content []piece
 	virtual int64 // bytes in memory, if more than content
 	code    bool
+	at      int64 // in the image
+	end     int64 // of what it takes there
 }
 
 func (s *section) size() int64 {
@@ -126,21 +135,24 @@ func newImage(p *Parts) (*Image, error) {
 	if len(p.DTB) > 0 && !bytes.HasPrefix(p.DTB, []byte("\xd0\x0d\xfe\xed")) {
 		return nil, errors.New("the device tree is not a compiled one (.dtb)")
 	}
+	if p.Align < 0 || p.Align > pageSize || p.Align&(p.Align-1) != 0 {
+		return nil, fmt.Errorf("an alignment of %d is not a power of two up to %d", p.Align, pageSize)
+	}
 	sections := p.sections(kernel.imageSize)
-	header, err := stub.with(sections)
+	header, err := stub.with(sections, max(stub.fileAlign, p.Align))
 	if err != nil {
 		return nil, err
 	}
-	i := &Image{machine: stub.machine}
+	i := &Image{machine: stub.machine, sections: sections}
 	i.add(pieceOf("the header", header))
 	i.add(piece{"the stub", io.NewSectionReader(bytes.NewReader(stub.file), stub.headers, stub.end-stub.headers), roundUp(stub.end, stub.fileAlign) - stub.end})
 	for _, s := range sections {
 		for _, c := range s.content {
 			i.add(c)
 		}
-		n := s.size()
-		i.pieces[len(i.pieces)-1].pad += roundUp(n, stub.fileAlign) - n
-		i.size += roundUp(n, stub.fileAlign) - n
+		rest := s.end - s.at - s.size()
+		i.pieces[len(i.pieces)-1].pad += rest
+		i.size += rest
 	}
 	var sum checksum
 	if _, err := i.WriteTo(&sum); err != nil {
@@ -164,7 +176,7 @@ func (p *Parts) sections(kernelMemory int64) []section {
 	small(".dtb", p.DTB)
 	small(".uname", []byte(p.Uname))
 	small(".splash", p.Splash)
-	initrd := section{name: ".initrd"}
+	initrd := section{name: initrdSection}
 	for _, r := range p.Initrds {
 		initrd.content = append(initrd.content, piece{"the initrd", r, roundUp(r.Size(), initrdAlign) - r.Size()})
 	}
@@ -190,6 +202,19 @@ func (i *Image) Machine() Machine { return i.machine }
 
 // Size returns how many bytes the image has.
 func (i *Image) Size() int64 { return i.size }
+
+// Linux returns where in the image the kernel is, which lies in one piece.
+func (i *Image) Linux() (off int64) { return i.sections[len(i.sections)-1].at }
+
+// Initrd returns where in the image the initrds are, which lie in one piece, and
+// whether there are any.
+func (i *Image) Initrd() (off int64, ok bool) {
+	n := slices.IndexFunc(i.sections, func(s section) bool { return s.name == initrdSection })
+	if n < 0 {
+		return 0, false
+	}
+	return i.sections[n].at, true
+}
 
 // WriteTo writes the image.
 func (i *Image) WriteTo(w io.Writer) (int64, error) {

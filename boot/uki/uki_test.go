@@ -280,6 +280,39 @@ func TestFewParts(t *testing.T) {
 	check(t, build(t, p), p.Stub, map[string]string{".linux": want[".linux"]})
 }
 
+// Kernel and initrd are where the image says, at multiples of what is asked for.
+func TestPlaces(t *testing.T) {
+	const initrd, align = "an initrd", 2048
+	p := uki.Parts{Stub: stubOf(uki.X64).bytes(), Linux: kernelOf(uki.X64), Cmdline: "quiet", Align: align}
+	for _, p.Initrds = range [][]*io.SectionReader{nil, {reader(initrd)}} {
+		i, err := uki.New(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := build(t, p)
+		kernel, err := io.ReadAll(io.NewSectionReader(p.Linux, 0, p.Linux.Size()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := i.Linux(); at%align != 0 || !bytes.HasPrefix(b[at:], kernel) {
+			t.Errorf("the kernel is not at %d", at)
+		}
+		at, ok := i.Initrd()
+		if ok != (p.Initrds != nil) || ok && (at%align != 0 || !bytes.HasPrefix(b[at:], []byte(initrd+"\x00"))) {
+			t.Errorf("the initrd is not at %d", at)
+		}
+		f, err := pe.NewFile(bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, s := range f.Sections[3:] { // those of the stub come before
+			if before := f.Sections[n+2]; s.Offset != before.Offset+before.Size {
+				t.Errorf("there is a gap in front of %s", s.Name)
+			}
+		}
+	}
+}
+
 func TestRefused(t *testing.T) {
 	stub := func(change func(*program)) func(*uki.Parts) {
 		return func(p *uki.Parts) {
@@ -312,6 +345,7 @@ func TestRefused(t *testing.T) {
 		{"debug data", stub(func(s *program) { s.headers, s.debug = 512, 28 })},
 		{"alignments of 0 and 4096", stub(func(s *program) { s.fileAlign, s.sections = 0, nil })},
 		{"alignments of 512 and 3", stub(func(s *program) { s.align = 3 })},
+		{"an alignment of 3 is not", func(p *uki.Parts) { p.Align = 3 }},
 		{"table of sections that is beyond", stub(func(s *program) { s.sections = nil })},
 		{"its header is too far away", func(p *uki.Parts) { le.PutUint32(p.Stub[60:], 1<<30) }},
 		{"it has no PE header", func(p *uki.Parts) { p.Stub[128] = 'X' }},
