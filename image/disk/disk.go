@@ -57,6 +57,8 @@ const (
 	// Hybrid is a GPT up to three of whose partitions stand in the MBR, too, for
 	// firmware that looks there.
 	Hybrid
+	// NoTable is what the map of a CD may have.
+	NoTable Table = -1
 )
 
 func (t Table) String() string {
@@ -67,6 +69,8 @@ func (t Table) String() string {
 		return "MBR"
 	case Hybrid:
 		return "GPT and MBR"
+	case NoTable:
+		return "no partition table"
 	}
 	return fmt.Sprintf("Table(%d)", int(t))
 }

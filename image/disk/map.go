@@ -18,16 +18,18 @@ const (
 	KindBackup         // its copy at the end of the disk
 	KindRaw            // content with a place of its own
 	KindPartition      // a partition
+	KindVolume         // of the file system that lies around the partitions of a CD
 )
 
 // Region is a part of a disk.
 type Region struct {
 	Kind       Kind
 	Name       string
-	Number     int   // of a partition
-	Type       GUID  // of a partition, if it has one
-	MBRType    byte  // of a partition that stands in an MBR
-	Start, End int64 // bytes; End is the byte after
+	Number     int    // of a partition
+	Type       GUID   // of a partition, if it has one
+	MBRType    byte   // of a partition that stands in an MBR
+	Start, End int64  // bytes; End is the byte after
+	Note       string // what a map says besides; a disk has none
 }
 
 // String names the region as errors do: partition "root".
@@ -41,6 +43,8 @@ func (r Region) String() string {
 		return fmt.Sprintf("raw %q", r.Name)
 	case KindPartition:
 		return fmt.Sprintf("partition %q", r.Name)
+	case KindVolume:
+		return fmt.Sprintf("%q", r.Name)
 	}
 	return "free space"
 }
@@ -85,7 +89,7 @@ func (m Map) all() (all []Region) {
 const barWidth = 40
 
 // bars are what a text draws for each kind.
-var bars = map[Kind]string{KindFree: "·", KindTable: "▓", KindBackup: "▓", KindRaw: "▒", KindPartition: "█"}
+var bars = map[Kind]string{KindFree: "·", KindTable: "▓", KindBackup: "▓", KindRaw: "▒", KindPartition: "█", KindVolume: "▒"}
 
 // Text draws the map as lines of text, one for each region: where it begins, how
 // long it is, its place on a bar, and what it is.
@@ -103,6 +107,14 @@ func (m Map) Text() string {
 
 // labels say what a region is: number and name, and type.
 func (r Region) labels() []string {
+	l := r.named()
+	if r.Note != "" {
+		l = append(l, printable(r.Note))
+	}
+	return l
+}
+
+func (r Region) named() []string {
 	switch r.Kind {
 	case KindTable:
 		return []string{"partition table"}
@@ -110,6 +122,8 @@ func (r Region) labels() []string {
 		return []string{"backup of the partition table"}
 	case KindRaw:
 		return []string{printable(r.Name), "raw"}
+	case KindVolume:
+		return []string{printable(r.Name)}
 	case KindPartition:
 		l := []string{strings.TrimSpace(fmt.Sprintf("%d %s", r.Number, printable(r.Name)))}
 		if r.Type != "" {

@@ -20,7 +20,7 @@ const (
 
 // colours are those of each kind; partitions have theirs in turn.
 var (
-	colours    = map[Kind]string{KindFree: "#eceff1", KindTable: "#78909c", KindBackup: "#78909c", KindRaw: "#ff8a65"}
+	colours    = map[Kind]string{KindFree: "#eceff1", KindTable: "#78909c", KindBackup: "#78909c", KindRaw: "#ff8a65", KindVolume: "#ff8a65"}
 	partitions = []string{"#4db6ac", "#64b5f6", "#ffd54f", "#ba68c8", "#aed581", "#f06292"}
 )
 
