@@ -82,6 +82,23 @@ func (f *File) Commit() error {
 	return f.Close()
 }
 
+func (f *File) place() (temp, target string) { return f.Name(), f.target }
+
+func (f *File) mayReplace() error {
+	if f.done {
+		return os.ErrClosed
+	}
+	if st, err := os.Lstat(f.target); err == nil && st.IsDir() {
+		return &fs.PathError{Op: "create", Path: f.target, Err: unix.EISDIR}
+	}
+	return nil
+}
+
+func (f *File) end() error {
+	f.done = true
+	return f.Close()
+}
+
 // Abort closes and removes the file; after Commit it does nothing.
 func (f *File) Abort() {
 	if f.done {
@@ -94,14 +111,18 @@ func (f *File) Abort() {
 
 // Dir is a directory that is being filled.
 type Dir struct {
-	Path   string // for now
+	Path string // for now
+	// Replace is asked before a directory that is not empty is replaced. If it is nil,
+	// none is.
+	Replace func(path string) error
+
 	lock   *os.File
 	target string
 	done   bool
 }
 
 // CreateDir makes a new directory that [Dir.Commit] will put at path, where
-// nothing or an empty directory is. It first removes what killed processes left
+// nothing is, an empty directory, or one that Replace allows. It first removes what killed processes left
 // of earlier attempts.
 func CreateDir(path string) (*Dir, error) {
 	dir, name := filepath.Split(filepath.Clean(path))
@@ -135,15 +156,34 @@ func CreateDir(path string) (*Dir, error) {
 }
 
 // Commit renames the directory to its target.
-func (d *Dir) Commit() error {
+func (d *Dir) Commit() error { return CommitAll(d) }
+
+func (d *Dir) place() (temp, target string) { return d.Path, d.target }
+
+func (d *Dir) mayReplace() error {
 	if d.done {
 		return os.ErrClosed
 	}
-	// Not os.Rename, which refuses a target that is an empty directory.
-	if err := unix.Rename(d.Path, d.target); err != nil {
-		d.Abort()
-		return &fs.PathError{Op: "create", Path: d.target, Err: err}
+	st, err := os.Lstat(d.target)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !st.IsDir():
+		return &fs.PathError{Op: "create", Path: d.target, Err: unix.ENOTDIR}
 	}
+	list, err := os.ReadDir(d.target)
+	switch {
+	case err != nil || len(list) == 0:
+		return err
+	case d.Replace == nil:
+		return &fs.PathError{Op: "create", Path: d.target, Err: unix.ENOTEMPTY}
+	}
+	return d.Replace(d.target)
+}
+
+func (d *Dir) end() error {
 	d.done = true
 	return d.lock.Close()
 }
