@@ -228,6 +228,8 @@ func (w *Writer) addBIOS(e *rootfs.Entry, sector uint32, data io.Reader) error {
 		binary.LittleEndian.PutUint32(b[infoStart+4*i:], v)
 	}
 	w.bios = &extent{sector, e.Size}
+	w.mapFiles()
 	w.write(b)
+	w.mapRegion(e.Path, bootedByBIOS)
 	return w.out.Err()
 }

@@ -9,7 +9,7 @@
 // An [Image] is content that another writer puts into its place: the FAT file system
 // that UEFI boots from, the squashfs or erofs that an initrd mounts. It may be a file
 // of the tree, a partition of the table in front of the volume, and what the boot
-// catalog points to, all at once and stored once.
+// catalog points to, all at once and stored once. Files may lie within an image.
 //
 // Names, modes, owners, times (whole seconds from 1900 to 2155), links and devices
 // are those of Rock Ridge; the names of ISO 9660 below them follow from these, are
@@ -132,8 +132,12 @@ type Writer struct {
 	uefi  *extent // of the image for UEFI
 	parts []disk.Partition
 	open  *Section // of the image that has no end yet
-	// images are the paths of images, which no rootfs.Check knows.
+	// images are the paths of images and of what lies within them, which no
+	// rootfs.Check knows.
 	images []string
+
+	layout disk.Map
+	mapped int64 // what lies in front of it is in the layout
 }
 
 // An extent is where contents lie.
@@ -161,6 +165,8 @@ func NewWriter(w io.WriterAt, o Options) (*Writer, error) {
 		opt: o,
 		w:   w,
 		out: sparse.NewWriter(w, firstSector*sectorSize),
+
+		mapped: firstSector * sectorSize,
 	}, nil
 }
 
@@ -219,6 +225,16 @@ func (w *Writer) AddImage(m Image) (*Section, error) {
 	return s, err
 }
 
+// AddWithin adds a regular file whose content lies in an image that has its end: e.Size
+// bytes of the file image from off on, where a sector begins. A kernel in a FAT file
+// system is a file of the volume that way.
+func (w *Writer) AddWithin(e rootfs.Entry, image string, off int64) error {
+	if w.err == nil {
+		w.err = w.addWithin(&e, image, off)
+	}
+	return w.err
+}
+
 // Close writes everything but contents. It does not close the underlying writer. The
 // volume is whole when Close has returned nil.
 func (w *Writer) Close() error {
@@ -244,6 +260,10 @@ func (w *Writer) write(p []byte) {
 
 // pad appends zeros up to the next sector.
 func (w *Writer) pad() { w.out.Pad(-w.out.Pos() & (sectorSize - 1)) }
+
+// Map says what is where: partitions, images, what a BIOS boots, and the volume's own
+// structures. It is known after Close.
+func (w *Writer) Map() disk.Map { return w.layout }
 
 // Size returns how many bytes the volume has. It is known after Close.
 func (w *Writer) Size() int64 { return w.size }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -125,8 +126,8 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-// espContent is a FAT file system with a file.
-func espContent(t testing.TB, size int64) []byte {
+// espContent is a FAT file system with a file, which is at a place.
+func espContent(t testing.TB, size int64) (_ []byte, at int64) {
 	t.Helper()
 	b := make(buffer, size)
 	w, err := vfat.NewWriter(b, vfat.Options{Serial: 1, Size: size})
@@ -136,7 +137,11 @@ func espContent(t testing.TB, size int64) []byte {
 	if err := errors.Join(w.Add(dir("."), nil), w.Add(file("loader.efi", 6), strings.NewReader("loader")), w.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return b
+	at, ok := w.Place("loader.efi")
+	if !ok {
+		t.Fatal("there is no loader.efi")
+	}
+	return b, at
 }
 
 // buffer is a file of some size.
@@ -145,7 +150,7 @@ type buffer []byte
 func (b buffer) WriteAt(p []byte, off int64) (int, error) { return copy(b[off:], p), nil }
 
 // bootable is a volume with all that boots.
-func bootable(t testing.TB, espSize int64, align int64) string {
+func bootable(t testing.TB, espSize int64, align int64) *volume {
 	loader := make([]byte, 4097)
 	for i := range loader {
 		loader[i] = byte(i * 7)
@@ -156,10 +161,14 @@ func bootable(t testing.TB, espSize int64, align int64) string {
 	})
 	v.add(dir("isolinux"), "")
 	v.add(file("isolinux/isolinux.bin", 0), string(loader))
+	esp, at := espContent(t, espSize)
 	v.image(iso.Image{
 		UEFI: true, Entry: file("efi.img", 0),
 		Partition: disk.Partition{Type: disk.TypeESP, GUID: disk.MakeGUID([16]byte{2}), Name: "esp", InMBR: true},
-	}, espContent(t, espSize))
+	}, esp)
+	if err := v.AddWithin(file("loader.efi", 6), "efi.img", at); err != nil {
+		t.Fatal(err)
+	}
 	v.image(iso.Image{
 		Partition: disk.Partition{Type: disk.TypeLinux, GUID: disk.MakeGUID([16]byte{3}), Name: "root"},
 	}, bytes.Repeat([]byte("root"), 1000))
@@ -168,7 +177,7 @@ func bootable(t testing.TB, espSize int64, align int64) string {
 		t.Fatal(err)
 	}
 	v.add(file("last", 0), "content")
-	return v.close()
+	return v
 }
 
 // TestBoot has tools tell what boots.
@@ -176,7 +185,9 @@ func TestBoot(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ esp, align int64 }{{1 << 20, 2048}, {1<<20 + 512, 0}, {40 << 20, 1 << 20}} {
 		t.Run(fmt.Sprintf("%d-%d", test.esp, test.align), func(t *testing.T) {
-			path := bootable(t, test.esp, test.align)
+			v := bootable(t, test.esp, test.align)
+			path := v.close()
+			golden(t, fmt.Sprintf("map-%d-%d", test.esp, test.align), []byte(v.Map().Text()))
 			count := test.esp / 512
 			if count > 0xffff {
 				count = 0
@@ -209,7 +220,8 @@ func TestBoot(t *testing.T) {
 				t.Fatal(err)
 			}
 			parts := table.PartitionTable.Partitions
-			if len(parts) != 2 || !bytes.HasPrefix(b[parts[0].Start*512:], espContent(t, test.esp)) || !bytes.HasPrefix(b[parts[1].Start*512:], []byte("rootroot")) {
+			esp, _ := espContent(t, test.esp)
+			if len(parts) != 2 || !bytes.HasPrefix(b[parts[0].Start*512:], esp) || !bytes.HasPrefix(b[parts[1].Start*512:], []byte("rootroot")) {
 				t.Errorf("partitions are %+v", parts)
 			}
 			loader, err := exec.Command(testbed.Tool(t, "isoinfo"), "-R", "-i", path, "-x", "/isolinux/isolinux.bin").Output()
@@ -221,6 +233,9 @@ func TestBoot(t *testing.T) {
 			}
 			if last := testbed.Run(t, "isoinfo", "-R", "-i", path, "-x", "/same.img"); string(last) != "in no partition" {
 				t.Errorf("an image that is a file is %q", last)
+			}
+			if within := testbed.Run(t, "isoinfo", "-R", "-i", path, "-x", "/loader.efi"); string(within) != "loader" {
+				t.Errorf("a file of the FAT file system is %q", within)
 			}
 		})
 	}
@@ -388,6 +403,15 @@ func TestErrors(t *testing.T) {
 			_, err2 := s.WriteAt([]byte("xx"), 4)
 			return errors.Join(err, err2)
 		}, `iso: not enough space: this image has up to 5 bytes`},
+		{"file in no image", iso.Options{}, func(w *iso.Writer) error {
+			return errors.Join(w.Add(dir("."), nil), w.Add(file("x", 0), strings.NewReader("")), w.AddWithin(file("y", 0), "x", 0))
+		}, `"y": "x" is no image added before`},
+		{"file beyond an image", iso.Options{}, within(file("y", 6001), 0), `"y": 6001 bytes from 0 on are not in "x", which has 6000`},
+		{"file far beyond an image", iso.Options{}, within(file("y", 1), math.MaxInt64), `"y": 1 bytes from 9223372036854775807 on are not in "x"`},
+		{"file in front of an image", iso.Options{}, within(file("y", 1), -2048), `"y": 1 bytes from -2048 on are not in "x"`},
+		{"file within a sector", iso.Options{}, within(file("y", 1), 512), `"y": it lies at 512 in "x", where no sector of 2048`},
+		{"file in place of its image", iso.Options{}, within(file("x", 1), 0), `"x": comes twice`},
+		{"directory in an image", iso.Options{}, within(dir("y"), 0), `"y": is an image, and no regular file`},
 		{"partitions alike", iso.Options{Disk: gpt}, func(w *iso.Writer) error {
 			err := w.Add(dir("."), nil)
 			for range 2 {
@@ -406,6 +430,15 @@ func TestErrors(t *testing.T) {
 				t.Errorf("the error is %v", err)
 			}
 		})
+	}
+}
+
+// within adds an entry whose content lies in an image.
+func within(e rootfs.Entry, off int64) func(w *iso.Writer) error {
+	return func(w *iso.Writer) error {
+		err := w.Add(dir("."), nil)
+		s, err2 := w.AddImage(iso.Image{Entry: file("x", 0)})
+		return errors.Join(err, err2, s.End(6000), w.AddWithin(e, "x", off))
 	}
 }
 

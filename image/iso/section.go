@@ -1,9 +1,11 @@
 package iso
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"thaw/image/disk"
 	"thaw/rootfs"
@@ -50,6 +52,7 @@ func (w *Writer) addImage(m *Image) (*Section, error) {
 		}
 	}
 	s.start = w.out.Pos()
+	w.mapFiles()
 	if (part != disk.Partition{}) {
 		s.start = up(s.start, w.opt.Disk.Align)
 	}
@@ -61,25 +64,57 @@ func (w *Writer) addImage(m *Image) (*Section, error) {
 	return s, w.out.Flush()
 }
 
-// name holds the image's entry against the laws of package rootfs, as no
-// [rootfs.Check] sees it, and makes its node.
+// name makes the node of the image's entry.
 func (s *Section) name() (err error) {
-	w, e := s.iso, &s.image.Entry
-	e.Size = 0
+	s.image.Entry.Size = 0
+	s.node, err = s.iso.unseen(&s.image.Entry)
+	return err
+}
+
+// unseen makes the node of a regular file that no [rootfs.Check] sees, and holds it
+// against the laws of package rootfs.
+func (w *Writer) unseen(e *rootfs.Entry) (node, error) {
 	if err := e.Validate(); err != nil {
-		return err
+		return node{}, err
 	}
 	if e.Kind() != 0 {
-		return &rootfs.EntryError{Path: e.Path, Reason: "is an image, and no regular file"}
+		return node{}, &rootfs.EntryError{Path: e.Path, Reason: "is an image, and no regular file"}
 	}
-	parent, name, err := w.dirs.Parent(e.Path)
+	parent, name, err := w.newName(e.Path)
+	if err != nil {
+		return node{}, err
+	}
+	if _, ok := parent.entries.Lookup(name); ok {
+		return node{}, &rootfs.EntryError{Path: e.Path, Reason: "comes twice"}
+	}
+	return newNode(e)
+}
+
+func (w *Writer) addWithin(e *rootfs.Entry, image string, off int64) error {
+	if w.open != nil {
+		return errOpen
+	}
+	n, err := w.unseen(e)
 	if err != nil {
 		return err
 	}
-	if _, ok := parent.entries.Lookup(name); ok {
-		return &rootfs.EntryError{Path: e.Path, Reason: "comes twice"}
+	parent, name, err := w.dirs.Parent(image)
+	if err != nil {
+		return err
 	}
-	s.node, err = newNode(e)
+	number, ok := parent.entries.Lookup(name)
+	if !ok || !slices.Contains(w.images, image) {
+		return &rootfs.EntryError{Path: e.Path, Reason: fmt.Sprintf("%q is no image added before", image)}
+	}
+	if of := &w.nodes[number]; off < 0 || off > of.size || e.Size > of.size-off {
+		return &rootfs.EntryError{Path: e.Path, Reason: fmt.Sprintf("%d bytes from %d on are not in %q, which has %d", e.Size, off, image, of.size)}
+	} else if off%sectorSize != 0 {
+		return &rootfs.EntryError{Path: e.Path, Reason: fmt.Sprintf("it lies at %d in %q, where no sector of %d bytes begins", off, image, sectorSize)}
+	} else if e.Size > 0 {
+		n.sector = of.sector + uint32(off/sectorSize)
+	}
+	err = w.link(e, n)
+	w.images = append(w.images, e.Path)
 	return err
 }
 
@@ -134,6 +169,14 @@ func (s *Section) end(size int64) error {
 	if s.image.UEFI {
 		w.uefi = &at
 	}
+	if (s.image.Partition == disk.Partition{}) {
+		note := ""
+		if s.image.UEFI {
+			note = bootedByUEFI
+		}
+		w.mapRegion(cmp.Or(s.image.Entry.Path, "an image"), note)
+	}
+	w.mapped = s.start + end
 	s.limit = size
 	if s.image.Entry.Path == "" {
 		return nil
@@ -147,18 +190,18 @@ func (s *Section) end(size int64) error {
 const diskSector = 512
 
 // writeTable writes the partition table around a volume that ends at a place, and
-// returns where the disk does.
-func (w *Writer) writeTable(end int64) (int64, error) {
+// returns the map of the disk.
+func (w *Writer) writeTable(end int64) (m disk.Map, err error) {
 	const backup = 33 * diskSector // of a GPT
 	o := w.opt.Disk
 	o.Size = max(up(end+backup, sectorSize), 2*o.Align+up(backup, sectorSize))
 	d, err := disk.NewWriter(w.w, o)
 	if err != nil {
-		return 0, err
+		return m, err
 	}
 	for _, p := range w.parts {
 		if _, err := d.Add(p); err != nil {
-			return 0, err
+			return m, err
 		}
 	}
 	if len(w.opt.Code) > 0 {
@@ -166,8 +209,9 @@ func (w *Writer) writeTable(end int64) (int64, error) {
 		copy(code, w.opt.Code)
 		code = le.AppendUint64(code, uint64(w.bios.sector)*(sectorSize/diskSector))
 		if _, err := w.w.WriteAt(code, 0); err != nil {
-			return 0, err
+			return m, err
 		}
 	}
-	return o.Size, d.Close()
+	err = d.Close()
+	return d.Map(), err
 }

@@ -6,6 +6,8 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"thaw/image/disk"
 )
 
 // readAhead is what lies at the end of a CD that drives may not be able to read where
@@ -21,6 +23,7 @@ func (w *Writer) finish() error {
 	case w.opt.BIOS != "" && w.bios == nil:
 		return fmt.Errorf("iso: %q, which a BIOS is to boot, was not added as a file", w.opt.BIOS)
 	}
+	w.mapFiles()
 	tables, err := w.placeDirs(w.out.Pos() / sectorSize)
 	if err != nil {
 		return err
@@ -36,11 +39,15 @@ func (w *Writer) finish() error {
 		return errFull
 	}
 	w.size = end * sectorSize
+	table := disk.Map{Table: disk.NoTable, SectorSize: sectorSize, Size: w.size}
 	if w.opt.table() {
-		if w.size, err = w.writeTable(w.size); err != nil {
+		if table, err = w.writeTable(w.size); err != nil {
 			return err
 		}
+		w.size = table.Size
 	}
+	w.mapRegion("directories", "")
+	w.finishMap(table)
 	w.out.Move(primarySector * sectorSize)
 	w.write(w.primary(uint32(tables), len(little)))
 	if w.bios != nil || w.uefi != nil {
