@@ -34,6 +34,7 @@ type global struct {
 	progress    string
 	verbose     bool
 	quiet       bool
+	profile     string
 
 	spec      []config.Layer   // what a spec says of caches and keys
 	effective config.Effective // of the options and everything below them
@@ -52,6 +53,7 @@ func (g *global) flags(f *pflag.FlagSet) {
 	f.StringVar(&g.nixConf, "nix-conf", "", "take caches, keys and network settings that are not set otherwise from this nix.conf `FILE`")
 	f.StringVar(&g.progress, "progress", "auto", "`HOW`: auto, plain, json or none")
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "say more")
+	f.StringVar(&g.profile, "profile", "", "write what took processor time and memory into `DIR`, for go tool pprof")
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "print only results, warnings and errors")
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,6 +68,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := a.command()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if a.profiled != nil {
+		err = cmp.Or(err, a.profiled())
+	}
 	if err == nil {
 		err = results.err
 	}
@@ -112,6 +116,8 @@ type app struct {
 	stdout *results
 	stderr io.Writer
 	global global
+
+	profiled func() error // writes the profiles of this run; nil without --profile
 }
 
 // usageError is a mistake in the command line.
@@ -143,6 +149,12 @@ gives the same bytes every time.`,
 				return usage("thaw help lists the commands", "unknown command %q%s", args[0], similar(cmd, args[0]))
 			}
 			return nil
+		},
+		PersistentPreRunE: func(cmd *cobra.Command, args []string) (err error) {
+			if a.global.profile != "" {
+				a.profiled, err = startProfile(a.global.profile)
+			}
+			return err
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
