@@ -13,11 +13,11 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
-	"thaw/boot/probe"
-	"thaw/image/unwrap"
 	"thaw/spec"
 )
 
@@ -94,15 +94,18 @@ func (a *app) start(cmd *cobra.Command, o *runOptions, args, extra []string) err
 	if image && o.output != "" {
 		return usage("leave it out", "--output is for specs, and %s is an image", args[0])
 	}
-	dir, remove, err := o.place()
+	at, err := o.place()
 	if err != nil {
 		return err
 	}
-	defer remove()
+	defer at.remove()
 	if image {
-		err = o.useImage(cmd.Context(), g, args[0], dir)
+		err = o.useImage(cmd.Context(), g, args[0], at.dir)
 	} else {
-		err = a.useSpec(cmd, o, g, args, dir)
+		err = a.useSpec(cmd, o, g, args, at.dir)
+	}
+	if err == nil {
+		err = a.accelerate(o, g)
 	}
 	if err != nil {
 		return err
@@ -112,37 +115,7 @@ func (a *app) start(cmd *cobra.Command, o *runOptions, args, extra []string) err
 		_, err := fmt.Fprintln(a.stdout, quote(command))
 		return err
 	}
-	return a.exec(cmd.Context(), command)
-}
-
-// place returns the directory for what is built or decompressed; "" if there shall be
-// none.
-func (o *runOptions) place() (dir string, remove func(), err error) {
-	switch {
-	case o.dir != "":
-		return o.dir, func() {}, os.MkdirAll(o.dir, 0o777)
-	case o.print || o.write:
-		return "", func() {}, nil
-	}
-	dir, err = os.MkdirTemp("", "thaw-run-")
-	return dir, func() { os.RemoveAll(dir) }, err
-}
-
-// needsDir says that a directory has to be given.
-func (o *runOptions) needsDir(what string) error {
-	option := "--print"
-	if o.write {
-		option = "--write"
-	}
-	return usage("say where, with --dir DIR", "%s, and with %s that must stay", what, option)
-}
-
-// isImage tells an image from specs and store paths.
-func isImage(arg string) bool {
-	if strings.HasSuffix(arg, lockSuffix) || slices.Contains(specSuffixes, filepath.Ext(arg)) {
-		return false
-	}
-	return arg != "-" && !strings.HasPrefix(arg, "/nix/store/")
+	return a.exec(cmd.Context(), command, at)
 }
 
 // guest returns the machine that the options describe.
@@ -183,7 +156,7 @@ func (o *runOptions) guest(extra []string) (*guest, error) {
 	return g, err
 }
 
-// settle decides what is left: the machine, and how it runs.
+// settle decides which machine it is.
 func (o *runOptions) settle(g *guest, arch string) error {
 	if g.arch == nil && arch != "" {
 		var err error
@@ -198,103 +171,38 @@ func (o *runOptions) settle(g *guest, arch string) error {
 	if g.arch == nil {
 		return usage("give --arch", "thaw does not know this computer's architecture")
 	}
-	g.accel = o.accel
-	if g.accel == "auto" {
-		g.accel = "tcg"
-		if host != nil && (g.arch == host || host.name == "x86_64" && g.arch.name == "i686") && kvmWorks() {
-			g.accel = "kvm"
-		}
-	}
 	return nil
 }
 
-// qemuFormats are what QEMU calls formats of images.
-var qemuFormats = map[string]string{"raw": "raw", "qcow2": "qcow2", "vhd": "vpc", "vhdx": "vhdx", "vdi": "vdi", "vmdk": "vmdk"}
-
-// useImage makes an image the disk of a machine. A compressed one is expanded in dir.
-func (o *runOptions) useImage(ctx context.Context, g *guest, name, dir string) error {
-	m, end, err := openImage(name)
-	if err != nil {
-		return err
+// accelerate decides how a machine runs.
+func (a *app) accelerate(o *runOptions, g *guest) error {
+	g.accel = o.accel
+	if g.accel != "auto" {
+		return nil
 	}
-	defer end()
-	g.disk, g.format = name, qemuFormats[m.Format]
-	if m.Compression != "" {
-		if dir == "" {
-			return o.needsDir(name + " is compressed, and has to be decompressed for QEMU")
-		}
-		g.disk = filepath.Join(dir, "disk.img")
-		if err := expand(ctx, m, g.disk); err != nil {
-			return fmt.Errorf("image %s: %w", name, err)
-		}
-		end()
-		if m, end, err = openImage(g.disk); err != nil {
-			return err
-		}
-		defer end()
+	g.accel = "tcg"
+	if host := hostArch(); host == nil || g.arch != host && (host.name != "x86_64" || g.arch.name != "i686") {
+		return nil
 	}
-	starts, err := o.boot(g, m, "")
-	if err == nil && !starts {
-		err = usage("give --kernel FILE, and what it needs with --initrd and --append", "%s does not start by itself on %s: it has no EFI/BOOT in an EFI system partition, and no code for a BIOS", name, g.arch.name)
+	err := tryKVM(kvmLoops, kvmPatience)
+	if err == nil {
+		g.accel = "kvm"
+		return nil
 	}
-	return err
-}
-
-// expand writes a compressed image to a file.
-func expand(ctx context.Context, m *unwrap.Image, name string) error {
-	f, err := os.Create(name)
-	if err != nil {
-		return err
+	u, e := a.ui()
+	if e != nil {
+		return e
 	}
-	defer f.Close()
-	const size = 1 << 20
-	for b, err := range m.Blocks(size, nil) {
-		if err == nil && ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		if err == nil {
-			_, err = f.WriteAt(b.Data, b.Index*size)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if err := f.Truncate(m.Size()); err != nil {
-		return err
-	}
-	return f.Close()
-}
-
-// boot decides how a machine with a disk starts, and reports whether it does: by
-// firmware, or because a kernel is given.
-func (o *runOptions) boot(g *guest, m *unwrap.Image, arch string) (bool, error) {
-	b := probe.Read(m, m.Size())
-	g.disc = b.Disc
-	if arch == "" && len(b.EFI) > 0 {
-		if found := archOf(func(a *guestArch) bool { return slices.Contains(b.EFI, a.efi) && a == hostArch() }); found != nil {
-			arch = found.name
-		} else if found := archOf(func(a *guestArch) bool { return slices.Contains(b.EFI, a.efi) }); found != nil {
-			arch = found.name
-		}
-	}
-	err := o.settle(g, arch)
-	switch {
-	case err != nil:
-		return false, err
-	case g.kernel != "" || len(g.firmware) > 0:
-		return true, nil
-	case slices.Contains(b.EFI, g.arch.efi):
-		g.firmware, err = findFirmware(g.arch)
-		return true, err
-	}
-	return b.BIOS && g.arch.machine == "q35", nil
+	defer u.close()
+	u.step("note", "without KVM, so all is emulated, and slow: %v", err)
+	return nil
 }
 
 // exec runs QEMU and waits for it.
-func (a *app) exec(ctx context.Context, command []string) error {
+func (a *app) exec(ctx context.Context, command []string, at *place) error {
 	path, err := exec.LookPath(command[0])
 	if err != nil {
-		return &codedError{text: command[0] + " is not installed", hint: "install QEMU, or print the command line with --print", code: exitFailed}
+		return &codedError{text: command[0] + " is not installed", hint: "install it (on Debian, the package " + qemuPackages[command[0]] + "), or print the command line with --print", code: exitFailed}
 	}
 	c := exec.CommandContext(ctx, path, command[1:]...)
 	// It ends with thaw, however that ends, as Linux sees it: with the thread.
@@ -302,9 +210,16 @@ func (a *app) exec(ctx context.Context, command []string) error {
 	defer runtime.UnlockOSThread()
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
+	c.WaitDelay = endsWithin
 	c.Stdin, c.Stdout, c.Stderr = os.Stdin, a.stdout, a.stderr
+	if at.lock != nil {
+		c.ExtraFiles = []*os.File{at.lock} // what is there is needed as long as QEMU runs
+	}
 	if f, ok := a.stdout.w.(*os.File); ok {
 		c.Stdout = f
+		if term.IsTerminal(int(f.Fd())) {
+			defer fmt.Fprint(f, "\x1b[?7h") // long lines are broken again: firmware switches that off
+		}
 	}
 	err = c.Run()
 	var exit *exec.ExitError
@@ -319,9 +234,12 @@ func (a *app) exec(ctx context.Context, command []string) error {
 	return nil
 }
 
+// endsWithin is how long QEMU may take to end when it is told to; then it is killed.
+const endsWithin = 10 * time.Second
+
 // chosen returns the output of a spec that is to be started, in the form that suits.
 func (o *runOptions) chosen(s *spec.Spec) (spec.Output, error) {
-	starts := [][]string{{"disk"}, {"iso"}, {"ext4", "erofs", "squashfs"}, {"cpio"}}
+	starts := [][]string{{"disk"}, {"iso"}, {"ext4", "erofs", "squashfs"}, {"cpio"}, {"files"}}
 	var found *spec.Output
 	for _, types := range starts {
 		for i := range s.Outputs {
@@ -334,9 +252,9 @@ func (o *runOptions) chosen(s *spec.Spec) (spec.Output, error) {
 	case found == nil && o.output != "":
 		return spec.Output{}, usage("thaw check lists them", "the spec has no output %s", o.output)
 	case found == nil:
-		return spec.Output{}, usage("give it one, or start an image", "the spec has no output that starts: disk, iso, ext4, erofs, squashfs or cpio")
+		return spec.Output{}, usage("give it one, or start an image", "the spec has no output that starts: disk, iso, ext4, erofs, squashfs, cpio or files")
 	case !slices.ContainsFunc(starts, func(types []string) bool { return slices.Contains(types, found.Type) }):
-		return spec.Output{}, usage("disk, iso, ext4, erofs, squashfs and cpio do", "the output %s is of the type %s, which does not start", found.Name, found.Type)
+		return spec.Output{}, usage("disk, iso, ext4, erofs, squashfs, cpio and files do", "the output %s is of the type %s, which does not start", found.Name, found.Type)
 	}
 	out := *found
 	if out.Disk != nil {
@@ -403,12 +321,18 @@ func (o *runOptions) prepare(g *guest, source *content, out *destination, dir st
 	if g.kernel != "" && g.cmdline == "" {
 		g.cmdline = rooted(s.Boot.Cmdline, &out.of, g.initrd != "")
 	}
-	if out.of.Cpio != nil {
+	switch {
+	case out.of.Files != nil:
+		if err := o.settle(g, s.Arch); err != nil {
+			return err
+		}
+		return o.useFiles(g, out.path)
+	case out.of.Cpio != nil:
 		g.initrd = out.path
 		if err := o.settle(g, s.Arch); err != nil {
 			return err
 		}
-	} else {
+	default:
 		m, end, err := openImage(out.path)
 		if err != nil {
 			return err
@@ -429,6 +353,9 @@ func (o *runOptions) prepare(g *guest, source *content, out *destination, dir st
 	system, err := source.system(&out.of)
 	if err != nil {
 		return err
+	}
+	if a := archOfEFI(system.machine.EFI()); a != "" && o.arch == "" && s.Arch == "" {
+		g.arch, _ = archNamed(a)
 	}
 	g.kernel = filepath.Join(dir, "kernel")
 	if err := spill(g.kernel, system.kernel); err != nil {

@@ -2,14 +2,11 @@ package main
 
 import (
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // guest is a virtual machine.
@@ -43,6 +40,13 @@ var guestArchs = []guestArch{
 	{"i686", "qemu-system-i386", "q35", "ttyS0", "ia32", "i386", "386"},
 	{"armv7l", "qemu-system-arm", "virt", "ttyAMA0", "arm", "arm", "arm"},
 	{"riscv64", "qemu-system-riscv64", "virt", "ttyS0", "riscv64", "riscv64", "riscv64"},
+}
+
+// qemuPackages are the packages of Debian that QEMU's programs are in.
+var qemuPackages = map[string]string{
+	"qemu-system-x86_64": "qemu-system-x86", "qemu-system-i386": "qemu-system-x86",
+	"qemu-system-aarch64": "qemu-system-arm", "qemu-system-arm": "qemu-system-arm",
+	"qemu-system-riscv64": "qemu-system-misc",
 }
 
 // archNamed returns the architecture of a name, such as x86_64-linux or x86_64.
@@ -82,7 +86,11 @@ func (g *guest) command() []string {
 	c = append(c, "-m", strconv.FormatInt(g.memory, 10), "-smp", strconv.Itoa(g.cpus), "-nographic", "-no-reboot")
 	c = append(c, g.firmware...)
 	if g.disk != "" {
-		drive := "file=" + strings.ReplaceAll(g.disk, ",", ",,") + ",format=" + g.format
+		disk := g.disk
+		if !filepath.IsAbs(disk) && strings.Contains(disk, ":") {
+			disk = "./" + disk // else what is before the colon is a protocol
+		}
+		drive := "file=" + strings.ReplaceAll(disk, ",", ",,") + ",format=" + g.format
 		switch {
 		case g.disc:
 			c = append(c, "-drive", drive+",if=none,id=disc,media=cdrom,readonly=on", "-device", "virtio-scsi-pci", "-device", "scsi-cd,drive=disc")
@@ -144,22 +152,6 @@ func parsePort(text string) error {
 		return usage("for example 8080:80, or 5353:53/udp", "--port %s is not HOST:GUEST", text)
 	}
 	return nil
-}
-
-// kvmWorks reports whether this user can make a virtual machine.
-func kvmWorks() bool {
-	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	const createVM = 0xae01
-	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), createVM, 0)
-	if errno != 0 {
-		return false
-	}
-	unix.Close(int(fd))
-	return true
 }
 
 // firmwareDirs are where descriptions of firmware are (QEMU's docs/interop/firmware.json).
