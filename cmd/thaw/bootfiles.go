@@ -12,7 +12,6 @@ import (
 
 	"thaw/boot/loader"
 	"thaw/image/dir"
-	"thaw/internal/atomicfile"
 	"thaw/output"
 	"thaw/rootfs"
 	"thaw/spec"
@@ -37,11 +36,11 @@ func rootFile(of *spec.BootFiles) *spec.Output {
 
 // createFiles writes a directory with what a machine boots with beside its place.
 func (w *work) createFiles(o *destination, source *content) (*image, error) {
-	d, err := atomicfile.CreateDir(o.path)
+	d, err := o.newDir(o.path)
 	if err != nil {
 		return nil, err
 	}
-	img := &image{path: d.Path, commit: d.Commit, abort: d.Abort}
+	img := &image{path: d.Path, part: d, abort: d.Abort}
 	var out *output.Writer
 	var file *os.File
 	if root := rootFile(o.of.Files); root != nil {
@@ -90,7 +89,7 @@ func (w *work) createFiles(o *destination, source *content) (*image, error) {
 			return err
 		}
 		img.result = o.result(list.bytes, digest(list.sum))
-		return nil
+		return os.Chtimes(d.Path, w.plan.Time, w.plan.Time)
 	}
 	return img, nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"thaw/assemble"
 	"thaw/fhs"
+	"thaw/internal/atomicfile"
 	"thaw/rootfs"
 	"thaw/spec"
 )
@@ -210,8 +211,8 @@ func linkPlaces(values []string) ([]string, error) {
 	return out, nil
 }
 
-// build writes the outputs and the boot files beside them. None appears before all
-// are whole.
+// build writes the outputs and the boot files beside them. They appear when all are
+// whole, all or none.
 func (w *work) build(ctx context.Context, o *buildOptions, outs []*destination, stdout io.Writer) (rs []*result, boot *booting, err error) {
 	err = w.while(func(ctx context.Context) error {
 		source := w.newContent(ctx, filepath.Dir(outs[0].path))
@@ -232,24 +233,22 @@ func (w *work) build(ctx context.Context, o *buildOptions, outs []*destination, 
 				return err
 			}
 		}
-		var whole []func() error
+		var whole []atomicfile.Part
 		for _, img := range images {
-			rs, whole = append(rs, img.result), append(whole, img.commit)
+			rs = append(rs, img.result)
+			if img.part != nil {
+				whole = append(whole, img.part)
+			}
 		}
 		files, err := source.besides(o)
 		for _, f := range files {
 			defer f.Abort()
-			whole = append(whole, f.Commit)
+			whole = append(whole, f)
 		}
 		if err != nil {
 			return err
 		}
-		for _, commit := range whole {
-			if err := commit(); err != nil {
-				return err
-			}
-		}
-		return nil
+		return atomicfile.CommitAll(whole...)
 	})
 	return rs, boot, err
 }

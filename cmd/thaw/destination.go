@@ -262,7 +262,7 @@ func free(outs []*destination, beside []string) error {
 		if err := once(out.path); err != nil {
 			return err
 		}
-		if err := writable(out.path, out.of.IsDir()); out.path != "-" && err != nil {
+		if err := out.writable(); err != nil {
 			return err
 		}
 	}
@@ -276,15 +276,34 @@ func free(outs []*destination, beside []string) error {
 		if err := once(file); err != nil {
 			return err
 		}
-		if err := writable(file, false); err != nil {
+		if err := writable(file); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// writable refuses a file, or a directory, that cannot be made.
-func writable(path string, dir bool) error {
+// writable refuses a file, or a directory, that cannot be made or replaced.
+func (o *destination) writable() error {
+	st, err := os.Lstat(o.path)
+	switch {
+	case o.path == "-":
+		return nil
+	case !o.of.IsDir() || errors.Is(err, fs.ErrNotExist):
+		return writable(o.path)
+	case err != nil:
+		return err
+	case !st.IsDir():
+		return usage("give the name of a new directory", "%s is there, and is not a directory", o.path)
+	}
+	if list, err := os.ReadDir(o.path); err != nil || len(list) == 0 {
+		return err
+	}
+	return o.replaceable(o.path)
+}
+
+// writable refuses a file that cannot be made or replaced.
+func writable(path string) error {
 	st, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -292,20 +311,10 @@ func writable(path string, dir bool) error {
 			return usage("make it first", "there is no directory %s", filepath.Dir(path))
 		}
 		return nil
-	case err != nil:
-		return err
-	case dir && !st.IsDir():
-		return usage("give the name of a new directory", "%s is there, and is not a directory", path)
-	case dir:
-		if list, err := os.ReadDir(path); err != nil {
-			return err
-		} else if len(list) > 0 {
-			return usage("remove it, or give the name of a new directory", "the directory %s is not empty", path)
-		}
-	case !st.Mode().IsRegular():
+	case err == nil && !st.Mode().IsRegular():
 		return usage("give the name of a file", "%s is not a regular file", path)
 	}
-	return nil
+	return err
 }
 
 // within holds that an output is not larger than it may be.

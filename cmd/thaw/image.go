@@ -24,9 +24,12 @@ type image struct {
 	sinks  []rootfs.Sink
 	finish func(ctx context.Context) error // ends the writing
 	result *result                         // after finish
-	commit func() error                    // makes it appear
+	part   atomicfile.Part                 // which makes it appear; nil for standard output
 	abort  func()                          // removes it; does nothing after commit
 }
+
+// commit makes an output appear.
+func (img *image) commit() error { return atomicfile.CommitAll(img.part) }
 
 // create starts writing. source has the content of disks that is not the root file
 // system.
@@ -63,7 +66,7 @@ func (w *work) create(o *destination, source *content, stdout io.Writer) (*image
 		f.Abort()
 		return nil, err
 	}
-	img := &image{path: f.Name(), sinks: out.Sinks(), commit: f.Commit, abort: func() {
+	img := &image{path: f.Name(), sinks: out.Sinks(), part: f, abort: func() {
 		out.Abort()
 		remove()
 		f.Abort()
@@ -124,7 +127,7 @@ func (o *destination) stream(stdout io.Writer) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	img := &image{sinks: out.Sinks(), commit: func() error { return nil }, abort: out.Abort}
+	img := &image{sinks: out.Sinks(), abort: out.Abort}
 	img.finish = func(context.Context) error {
 		if err := out.Close(); err != nil {
 			return err
@@ -135,9 +138,18 @@ func (o *destination) stream(stdout io.Writer) (*image, error) {
 	return img, nil
 }
 
+// newDir makes a directory beside its place.
+func (o *destination) newDir(path string) (*atomicfile.Dir, error) {
+	d, err := atomicfile.CreateDir(path)
+	if err == nil {
+		d.Replace = o.replaceable
+	}
+	return d, err
+}
+
 // createDir writes a directory beside its place.
 func (o *destination) createDir() (*image, error) {
-	d, err := atomicfile.CreateDir(o.path)
+	d, err := o.newDir(o.path)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +169,7 @@ func (o *destination) createDir() (*image, error) {
 		return nil, err
 	}
 	m := &manifest{next: w, sum: sha256.New()}
-	img := &image{path: d.Path, sinks: []rootfs.Sink{m}, commit: d.Commit, abort: func() {
+	img := &image{path: d.Path, sinks: []rootfs.Sink{m}, part: d, abort: func() {
 		root.Close()
 		d.Abort()
 	}}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -39,7 +40,7 @@ func (w *work) createOCI(o *destination, stdout io.Writer) (*image, error) {
 			archive = io.MultiWriter(file, sum)
 		}
 	}
-	layout, err := newLayout(dir)
+	layout, err := o.newLayout(dir)
 	if err != nil {
 		if file != nil {
 			file.Abort()
@@ -62,12 +63,12 @@ func (w *work) createOCI(o *destination, stdout io.Writer) (*image, error) {
 		abort()
 		return nil, err
 	}
-	img := &image{path: layout.Path, sinks: out.Sinks(), abort: abort, commit: layout.Commit}
+	img := &image{path: layout.Path, sinks: out.Sinks(), abort: abort, part: layout.Dir}
 	switch {
 	case file != nil:
-		img.path, img.commit = file.Name(), file.Commit
+		img.path, img.part = file.Name(), file
 	case o.path == "-":
-		img.path, img.commit = "", func() error { return nil }
+		img.path, img.part = "", nil
 	}
 	img.finish = func(context.Context) error {
 		if err := out.Close(); err != nil {
@@ -80,7 +81,7 @@ func (w *work) createOCI(o *destination, stdout io.Writer) (*image, error) {
 			img.result.Image.Layers = append(img.result.Image.Layers, layer{l.Digest, l.Size})
 		}
 		if archive == nil {
-			return os.Chmod(layout.Path, 0o755)
+			return errors.Join(os.Chmod(layout.Path, 0o755), settle(layout.Path, w.plan.Time))
 		}
 		img.result.Digest = digest(sum)
 		layout.remove()
@@ -98,8 +99,8 @@ type layout struct {
 	root *os.Root
 }
 
-func newLayout(path string) (*layout, error) {
-	d, err := atomicfile.CreateDir(path)
+func (o *destination) newLayout(path string) (*layout, error) {
+	d, err := o.newDir(path)
 	if err != nil {
 		return nil, err
 	}

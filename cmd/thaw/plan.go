@@ -54,7 +54,7 @@ forbidden.`,
 			}
 			for _, file := range []string{page, strings.TrimPrefix(layout, "-")} {
 				if file != "" {
-					if err := writable(file, false); err != nil {
+					if err := writable(file); err != nil {
 						return err
 					}
 				}
