@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,7 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
+
+	"thaw/benchmarks/internal/measure"
 )
 
 // A bench runs programs in turns.
@@ -134,10 +134,10 @@ func (b *bench) cases(t *tree, wanted []effort) ([]comparison, error) {
 	}), nil
 }
 
-// A usage is what runs of a program took.
+// A usage is what runs of a program took, and how large the last image is.
 type usage struct {
-	wall, cpu, memory []float64 // seconds, and MiB
-	size              int64
+	measure.Usage
+	size int64
 }
 
 // A result is of both, ours first.
@@ -158,7 +158,7 @@ func (b *bench) compare(c *comparison) (*result, error) {
 					args[k] = image
 				}
 			}
-			if _, err := r[i].run(b.ctx, args); err != nil {
+			if _, err := r[i].Run(exec.CommandContext(b.ctx, measure.Program(args[0]), args[1:]...)); err != nil {
 				return nil, err
 			}
 			info, err := os.Stat(image)
@@ -174,40 +174,4 @@ func (b *bench) compare(c *comparison) (*result, error) {
 		}
 	}
 	return r, nil
-}
-
-// run runs a program once, and returns what it printed.
-func (u *usage) run(ctx context.Context, args []string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, program(args[0]), args[1:]...)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	begin := time.Now()
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	text, _ := io.ReadAll(io.LimitReader(out, 1<<16)) // Wait tells
-	if err := cmd.Wait(); err != nil {
-		return nil, fmt.Errorf("%v: %w: %s", cmd.Args, err, stderr.String())
-	}
-	u.wall = append(u.wall, time.Since(begin).Seconds())
-	u.cpu = append(u.cpu, (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds())
-	u.memory = append(u.memory, float64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)/1024)
-	return text, nil
-}
-
-// program is where a program is, which PATH may not lead to.
-func program(name string) string {
-	if path, err := exec.LookPath(filepath.Join("/usr/sbin", name)); err == nil && filepath.Base(name) == name {
-		return path
-	}
-	return name
-}
-
-func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }

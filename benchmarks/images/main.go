@@ -24,6 +24,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"thaw/benchmarks/internal/measure"
 )
 
 func main() {
@@ -32,7 +34,7 @@ func main() {
 	var trees []tree
 	runs := flag.Int("runs", 5, "measure each this often")
 	only := flag.String("only", "", "measure only what has a name that this regular expression matches")
-	bed := flag.String("testbed", defaultBed(), "directory of the large test caches")
+	bed := flag.String("testbed", measure.DefaultBed(), "directory of the large test caches")
 	out := flag.String("o", "benchmarks/images/RESULTS.md", "file to write, or - for standard output")
 	profile := flag.String("cpuprofile", "", "with -job: where a profile goes")
 	job := flag.String("job", "", "instead of all else, make the image that is named so of the tree or disk that the first argument is, to the second")
@@ -66,13 +68,6 @@ func main() {
 	}
 }
 
-func defaultBed() string {
-	if dir := os.Getenv("THAW_TESTBED"); dir != "" {
-		return dir
-	}
-	return "../shared"
-}
-
 func run(b *bench, trees []tree, bed, out string) error {
 	var err error
 	if b.self, err = os.Executable(); err != nil {
@@ -87,7 +82,7 @@ func run(b *bench, trees []tree, bed, out string) error {
 	if err := header(&text, b.runs); err != nil {
 		return err
 	}
-	before := load()
+	before := measure.Load()
 	for _, t := range trees {
 		if err := t.count(); err != nil {
 			return err
@@ -113,17 +108,6 @@ func run(b *bench, trees []tree, bed, out string) error {
 	if err := b.entries(&text); err != nil {
 		return err
 	}
-	fmt.Fprintf(&text, "\nLoad of the machine, averages of a minute: %s before, %s after.\n", before, load())
-	if out == "-" {
-		_, err = os.Stdout.WriteString(text.String())
-		return err
-	}
-	old, err := os.ReadFile(out)
-	if err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	if i := strings.Index(string(old), "\n## Findings"); i >= 0 {
-		text.Write(old[i:])
-	}
-	return os.WriteFile(out, []byte(text.String()), 0o666)
+	fmt.Fprintf(&text, "\nLoad of the machine, averages of a minute: %s before, %s after.\n", before, measure.Load())
+	return measure.WriteReport(out, text.String())
 }

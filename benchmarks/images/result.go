@@ -2,14 +2,11 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
-	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"thaw/benchmarks/internal/measure"
 )
 
 const tableHead = `| ours | beside | wall s | × | CPU s | × | MB | × | peak MiB | goals |
@@ -19,33 +16,23 @@ const tableHead = `| ours | beside | wall s | × | CPU s | × | MB | × | peak M
 // row is a row of the table: ours, theirs, and what the ratio is.
 func (r *result) row(c *comparison, t *tree) string {
 	ours, theirs := &r[0], &r[1]
-	wall, cpu := median(ours.wall)/median(theirs.wall), median(ours.cpu)/median(theirs.cpu)
+	wall, cpu := measure.Median(ours.Wall)/measure.Median(theirs.Wall), measure.Median(ours.CPU)/measure.Median(theirs.CPU)
 	size := float64(ours.size) / float64(theirs.size)
-	memory := median(ours.memory)
+	memory := measure.Median(ours.Memory)
 	var goals []string
-	for _, g := range []struct {
-		name     string
-		is, most float64
-		digits   int
-	}{{"CPU", cpu, c.cpu, 2}, {"wall", wall, c.wall, 2}, {"size", size, c.size, 3}, {"MiB", memory, c.memory, 0}} {
-		if g.most == 0 {
-			continue
+	for _, g := range []measure.Goal{
+		{Name: "CPU", Is: cpu, Most: c.cpu, Digits: 2},
+		{Name: "wall", Is: wall, Most: c.wall, Digits: 2},
+		{Name: "size", Is: size, Most: c.size, Digits: 3},
+		{Name: "MiB", Is: memory, Most: c.memory},
+	} {
+		if g.Most != 0 {
+			goals = append(goals, g.String())
 		}
-		// What is shown decides.
-		is := strconv.FormatFloat(g.is, 'f', g.digits, 64)
-		shown, _ := strconv.ParseFloat(is, 64) // as formatted
-		text := g.name + " ≤ " + strconv.FormatFloat(g.most, 'f', -1, 64)
-		if g.digits == 0 {
-			text = fmt.Sprintf("%s ≤ %.0f", g.name, g.most)
-		}
-		if shown > g.most {
-			text = "**missed: " + text + "**"
-		}
-		goals = append(goals, text)
 	}
 	return fmt.Sprintf("| %s | %s | %.2f / %.2f | %.2f | %.2f / %.2f | %.2f | %.1f / %.1f | %.3f | %.0f / %.0f | %s |",
-		c.job, c.label, median(ours.wall), median(theirs.wall), wall, median(ours.cpu), median(theirs.cpu), cpu,
-		float64(ours.size)/1e6, float64(theirs.size)/1e6, size, memory, median(theirs.memory), strings.Join(goals, ", "))
+		c.job, c.label, measure.Median(ours.Wall), measure.Median(theirs.Wall), wall, measure.Median(ours.CPU), measure.Median(theirs.CPU), cpu,
+		float64(ours.size)/1e6, float64(theirs.size)/1e6, size, memory, measure.Median(theirs.Memory), strings.Join(goals, ", "))
 }
 
 // entries measures the memory of a million entries.
@@ -65,11 +52,11 @@ memory when the last entry has come, "peak" what the process took more than for
 		if !b.only.MatchString("entries " + format) {
 			continue
 		}
-		var u [2]usage
+		var u [2]measure.Usage
 		var live float64
 		for range min(b.runs, 3) {
 			for i, n := range []int{few, many} {
-				out, err := u[i].run(b.ctx, []string{b.self, "-job", fmt.Sprintf("entries %s %d", format, n)})
+				out, err := u[i].Run(exec.CommandContext(b.ctx, b.self, "-job", fmt.Sprintf("entries %s %d", format, n)))
 				if err != nil {
 					return err
 				}
@@ -78,7 +65,7 @@ memory when the last entry has come, "peak" what the process took more than for
 				}
 			}
 		}
-		peak := median(u[1].memory)
+		peak := measure.Median(u[1].Memory)
 		goal := "none"
 		if format != "squashfs" {
 			most := 64 + 300*float64(many)/(1<<20)
@@ -88,35 +75,22 @@ memory when the last entry has come, "peak" what the process took more than for
 			}
 		}
 		fmt.Fprintf(text, "| %s | %.0f | %.0f | %.0f | %.2f | %s |\n", format, live/many,
-			(peak-median(u[0].memory))*(1<<20)/many, peak, median(u[1].cpu), goal)
+			(peak-measure.Median(u[0].Memory))*(1<<20)/many, peak, measure.Median(u[1].CPU), goal)
 	}
 	return nil
 }
 
 // header says what is compared, and on which machine.
 func header(text *strings.Builder, runs int) error {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
+	machine, err := measure.Machine()
+	if err != nil {
 		return err
 	}
-	cpu := "unknown processor"
-	info, _ := os.ReadFile("/proc/cpuinfo") // absent elsewhere than on Linux
-	for line := range strings.Lines(string(info)) {
-		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
-			cpu = strings.TrimSpace(value)
-			break
-		}
-	}
-	var versions []string
-	number := regexp.MustCompile(`[0-9]+(\.[0-9]+)+`)
-	for _, args := range [][]string{{"mkfs.ext4", "-V"}, {"mksquashfs", "-version"}, {"mkfs.erofs", "--version"}, {"qemu-img", "--version"}} {
-		out, _ := exec.Command(program(args[0]), args[1:]...).CombinedOutput() // some exit with 1
-		versions = append(versions, fmt.Sprintf("%s %s", args[0], number.Find(out)))
-	}
+	versions := measure.Versions([2]string{"mkfs.ext4", "-V"}, [2]string{"mksquashfs", "-version"}, [2]string{"mkfs.erofs", "--version"}, [2]string{"qemu-img", "--version"})
 	fmt.Fprintf(text, `# The writers of images beside other tools
 
 Written by `+"`go run ./benchmarks/images`"+`, whose doc comment lists the options.
-Measured on %d cores of %s, %s %s, %s; %s.
+Measured on %s; %s.
 
 Each program is a process of its own, run in turns with the other; runs of each: %d.
 The numbers are medians, ours first, and × is ours by theirs. CPU is user and system
@@ -137,16 +111,6 @@ tree. mkfs.erofs and mkfs.ext4 use one core, mksquashfs and qemu-img all.
 Goals: ext4 CPU × 0.5; squashfs wall × 1.2 and size × 1.03; erofs CPU × 1.5;
 qcow2 of zstd wall × 0.6; peak memory 64 MiB and two blocks for each processor, of
 ext4 and erofs 300 bytes an entry more.
-`, runtime.GOMAXPROCS(0), cpu, unix.ByteSliceToString(u.Sysname[:]), unix.ByteSliceToString(u.Release[:]), runtime.Version(), strings.Join(versions, ", "), runs)
+`, machine, versions, runs)
 	return nil
-}
-
-// load is the load of the machine.
-func load() string {
-	text, _ := os.ReadFile("/proc/loadavg")
-	first, _, ok := strings.Cut(string(text), " ")
-	if !ok {
-		return "unknown"
-	}
-	return first
 }

@@ -18,10 +18,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"thaw/benchmarks/internal/measure"
 )
 
 func main() {
@@ -87,7 +88,7 @@ func run(dir string, rounds int, bed, also string) error {
 		if name, command, ok := strings.Cut(also, "="); ok {
 			decoders = append(decoders, decoder{name, strings.Fields(command)})
 		}
-		cpu, _, err := measure(decoders, f.name, rounds)
+		cpu, _, err := inTurns(decoders, f.name, rounds)
 		if err != nil {
 			return err
 		}
@@ -106,7 +107,7 @@ func run(dir string, rounds int, bed, also string) error {
 		for j := range ratios {
 			column[j] = ratios[j][i]
 		}
-		fmt.Printf(" %.3f", median(column))
+		fmt.Printf(" %.3f", measure.Median(column))
 	}
 	fmt.Println()
 
@@ -115,7 +116,7 @@ func run(dir string, rounds int, bed, also string) error {
 		return err
 	}
 	size := strconv.FormatInt(f.size, 10)
-	_, wall, err := measure([]decoder{
+	_, wall, err := inTurns([]decoder{
 		{"", []string{self, "-decode", "xz", "-size", size}},
 		{"", []string{self, "-decode", "xz", "-size", size, "-workers", "2"}},
 	}, f.name, rounds)
@@ -126,9 +127,9 @@ func run(dir string, rounds int, bed, also string) error {
 	return nil
 }
 
-// measure runs the decoders in turns and returns each one's median CPU and
+// inTurns runs the decoders in turns and returns each one's median CPU and
 // wall seconds.
-func measure(decoders []decoder, name string, rounds int) (cpu, wall []float64, err error) {
+func inTurns(decoders []decoder, name string, rounds int) (cpu, wall []float64, err error) {
 	cpus, walls := make([][]float64, len(decoders)), make([][]float64, len(decoders))
 	for range rounds {
 		for i, d := range decoders {
@@ -150,13 +151,8 @@ func measure(decoders []decoder, name string, rounds int) (cpu, wall []float64, 
 		}
 	}
 	for i := range decoders {
-		cpu = append(cpu, median(cpus[i]))
-		wall = append(wall, median(walls[i]))
+		cpu = append(cpu, measure.Median(cpus[i]))
+		wall = append(wall, measure.Median(walls[i]))
 	}
 	return cpu, wall, nil
-}
-
-func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
