@@ -143,9 +143,9 @@ func clip(s string) string {
 	return strconv.Quote(s)
 }
 
-// nearest returns the candidate that a mistyped word most likely stands for, or
+// Nearest returns the candidate that a mistyped word most likely stands for, or
 // "" if none is near.
-func nearest(word string, candidates []string) string {
+func Nearest(word string, candidates []string) string {
 	best, least := "", max(1, min(len(word), 40)/3)+1
 	for _, c := range candidates {
 		if d := distance(strings.ToLower(word), c, least); d < least {
@@ -185,7 +185,7 @@ func distance(a, b string, limit int) int {
 
 // didYouMean is the end of a message about a word that is none of the candidates.
 func didYouMean(word string, candidates []string) string {
-	if s := nearest(word, candidates); s != "" {
+	if s := Nearest(word, candidates); s != "" {
 		return fmt.Sprintf(" (did you mean %q?)", s)
 	}
 	return ""
