@@ -159,6 +159,9 @@ func (o *buildOptions) apply(cmd *cobra.Command, t *target, stdout *results) ([]
 		if err != nil {
 			return nil, err
 		}
+		if t.paths() && (out.ISO != nil || out.Files != nil) {
+			return nil, usage("write a spec for it; docs/boot.md has some", "the format %s is for what boots, and store paths do not say how", out.Type)
+		}
 		s.Outputs = []spec.Output{out}
 		if err := t.complete(); err != nil {
 			return nil, err
@@ -170,16 +173,26 @@ func (o *buildOptions) apply(cmd *cobra.Command, t *target, stdout *results) ([]
 		return nil, err
 	}
 	outs, err := o.files(s, stdout)
-	if err == nil && !t.paths() && len(outs) == 1 {
-		err = outs[0].suits()
+	if err != nil || len(outs) != 1 {
+		return outs, err
 	}
-	return outs, err
+	if !t.paths() {
+		return outs, outs[0].suits()
+	}
+	if m := outs[0].misnamed(); m != "" {
+		t.doubts = append(t.doubts, "the image is "+m)
+	}
+	return outs, nil
 }
 
 // complete checks and completes the spec after outputs were added to it.
 func (t *target) complete() error {
 	n := *t.spec
 	if err := n.Normalise(); err != nil {
+		var all spec.Errors
+		if errors.As(err, &all) && strings.HasPrefix(all[0].Path, "outputs.image") { // which nobody has written
+			return usage("", "%s", all[0].Text)
+		}
 		return usage("", "%v", err)
 	}
 	if t.paths() {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"thaw/spec"
@@ -25,6 +27,9 @@ docs/spec.md lists the keys.`,
 			s, err := readSpec(cmd, args[0])
 			if err != nil {
 				return err
+			}
+			for _, text := range doubts(s) {
+				fmt.Fprintf(a.stderr, "thaw: warning: %s\n", text)
 			}
 			text := s.Explain()
 			if asJSON {

@@ -327,18 +327,8 @@ func (o *destination) within(size int64) error {
 
 // suits refuses a file whose name ends like that of another format.
 func (o *destination) suits() error {
-	format, named := formatOf(&o.of), byEnding(o.path)
-	fileSystem := o.of.Ext4 != nil || o.of.Squashfs != nil || o.of.Erofs != nil
-	if o.path == "-" || fileSystem && named == &formats[0] {
-		return nil
-	}
-	for _, e := range format.endings {
-		if strings.HasSuffix(o.path, e) {
-			return nil
-		}
-	}
-	if ext := filepath.Ext(o.path); named != nil || slices.Contains(foreign, ext) {
-		return usage("name it otherwise, for example "+o.of.Name+ending(&o.of), "output %s of the spec is %s, and %s ends like something else", o.of.Name, format.name, o.path)
+	if m := o.misnamed(); m != "" {
+		return usage("name it otherwise, for example "+o.of.Name+ending(&o.of), "output %s of the spec is %s", o.of.Name, m)
 	}
 	return nil
 }

@@ -84,6 +84,9 @@ func (a *app) resolveWork(ctx context.Context, w *work, start func(*substituter.
 	if w.ui, err = a.ui(); err != nil {
 		return err
 	}
+	for _, text := range w.target.doubts {
+		w.ui.warn(text)
+	}
 	w.jobs = a.global.jobs
 	r, err := w.target.request()
 	if err != nil {

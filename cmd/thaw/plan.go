@@ -40,6 +40,9 @@ forbidden.`,
   thaw plan vm.yaml --html vm.html`,
 		GroupID: "make",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if i := slices.IndexFunc(args, func(arg string) bool { return strings.HasSuffix(arg, ".svg") }); i >= 0 && layout == "-" {
+				return usage("--map="+args[i], "--map takes the name of a file after =")
+			}
 			t, err := a.target(cmd, args)
 			if err != nil {
 				return err

@@ -164,9 +164,7 @@ gives the same bytes every time.`,
 	root.SetHelpCommand(help(root))
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage(cmd.CommandPath()+" --help lists the options", "%v", err)
-	})
+	root.SetFlagErrorFunc(optionError)
 	root.AddGroup(
 		&cobra.Group{ID: "make", Title: "Make:"},
 		&cobra.Group{ID: "ask", Title: "Ask:"},

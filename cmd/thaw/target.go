@@ -22,6 +22,8 @@ type target struct {
 	spec *spec.Spec
 	file string     // of the spec; "" for store paths
 	lock *lock.File // what it is pinned to; nil for nothing
+
+	doubts []string // what is hardly meant, to be warned of
 }
 
 // paths reports whether the target is store paths.
@@ -31,7 +33,7 @@ func (t *target) paths() bool { return t.file == "" }
 func (t *target) bare() {
 	empty, bare := spec.New(), *t.spec
 	bare.Forbid, bare.Rootfs, bare.Boot, bare.Outputs = nil, empty.Rootfs, nil, nil
-	t.spec = &bare
+	t.spec, t.doubts = &bare, nil
 }
 
 // lockFile returns the name of the spec's lock.
@@ -60,6 +62,11 @@ func (a *app) target(cmd *cobra.Command, args []string) (*target, error) {
 	i := slices.IndexFunc(args, isSpec)
 	switch {
 	case i < 0:
+		for _, arg := range args {
+			if err := noPath(arg); err != nil {
+				return nil, err
+			}
+		}
 		paths, err := storePaths(args, verb)
 		if err != nil {
 			return nil, err
@@ -80,7 +87,7 @@ func (a *app) target(cmd *cobra.Command, args []string) (*target, error) {
 		return nil, err
 	}
 	a.global.use(s, file)
-	t := &target{spec: s, file: file}
+	t := &target{spec: s, file: file, doubts: doubts(s)}
 	if pinned {
 		err = t.pin()
 	}
@@ -142,5 +149,5 @@ func readSpec(cmd *cobra.Command, name string) (*spec.Spec, error) {
 	if err != nil {
 		return nil, &usageError{text: err.Error()}
 	}
-	return s, nil
+	return s, clash(s, name)
 }
