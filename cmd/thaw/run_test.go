@@ -1,10 +1,17 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"thaw/internal/testbed"
@@ -63,6 +70,21 @@ func TestRunUEFI(t *testing.T) {
 	}
 }
 
+// The machine is one that the kernel runs on.
+func TestRunArch(t *testing.T) {
+	p := newProgram(t)
+	for machine, want := range map[uint16]string{0x8664: "qemu-system-x86_64 ", 0xaa64: "qemu-system-aarch64 ", 0x5064: "qemu-system-riscv64 "} {
+		if err := os.WriteFile(filepath.Join(p.dir, "kernel"), []byte(efiProgram(machine)), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range [][]string{{"kernel", "--kernel", "kernel"}, {"."}} { // any file is a disk
+			if o := p.run(t, append([]string{"run", "--print", "--accel", "tcg"}, args...)...); !strings.HasPrefix(o.stdout, want) {
+				t.Errorf("%v: not %s, but %s", args, want, o.stdout)
+			}
+		}
+	}
+}
+
 // Descriptions of firmware are read as QEMU's own tools read them.
 func TestReadFirmware(t *testing.T) {
 	dir := t.TempDir()
@@ -101,6 +123,113 @@ func TestQuote(t *testing.T) {
 	}
 	if bytes.Contains([]byte(quote([]string{"plain", "a=b"})), []byte("'")) {
 		t.Error("what is plain is quoted")
+	}
+}
+
+// fakeQEMU puts a program called QEMU before all others: it says what it was started
+// with, and runs until its input ends.
+func fakeQEMU(t *testing.T, p *program) {
+	t.Helper()
+	bin := filepath.Join(p.dir, "bin")
+	err := os.Mkdir(bin, 0o777)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(bin, "qemu-system-x86_64"), []byte("#!/bin/sh\nprintf '<%s>\\n' \"$@\" \"\"\nexec cat\n"), 0o777)
+	}
+	if err == nil {
+		err = os.Mkdir(filepath.Join(p.dir, "tmp"), 0o777)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	t.Setenv("TMPDIR", filepath.Join(p.dir, "tmp"))
+}
+
+// zipped makes an image of zeros in gzip.
+func zipped(t *testing.T, name string) {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, err := w.Write(make([]byte, 1<<20))
+	if err := errors.Join(err, w.Close(), os.WriteFile(name, b.Bytes(), 0o666)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What is printed does in a shell what thaw does, whatever names are like.
+func TestRunPrinted(t *testing.T) {
+	p := newProgram(t)
+	fakeQEMU(t, p)
+	zipped(t, filepath.Join(p.dir, "it's a:b,c $HOME.gz"))
+	if err := os.WriteFile(filepath.Join(p.dir, "x:y.img"), make([]byte, 1<<20), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"x:y.img", "--kernel", "x:y.img", "--append", "a 'b' \"c\" \\ `d`"},
+		{"it's a:b,c $HOME.gz", "--dir", "o'ut dir", "--kernel", "x:y.img", "--", "-name", "é\t*"},
+	} {
+		args = append([]string{"run", "--accel", "tcg", "--arch", "x86_64"}, args...)
+		want := p.run(t, args...).stdout
+		printed := p.run(t, slices.Insert(args, 1, "--print")...).stdout
+		cmd := exec.Command("bash", "-c", printed)
+		cmd.Dir = p.dir
+		if got, err := cmd.CombinedOutput(); err != nil || string(got) != want || !strings.HasPrefix(want, "<-machine>\n") {
+			t.Errorf("%v: %s\ndoes %s\nand thaw does %s", err, printed, got, want)
+		}
+	}
+	if want := "<file=./x:y.img,format=raw,"; !strings.Contains(p.run(t, "run", "x:y.img", "--kernel", "x:y.img", "--accel", "tcg", "--arch", "x86_64").stdout, want) {
+		t.Errorf("not %s, so QEMU takes it for a protocol", want)
+	}
+}
+
+// Nothing is left of a run that is ended, and what is left of one that was killed, the
+// next one removes; but nothing of one that still runs.
+func TestRunLeavesNothing(t *testing.T) {
+	p := newProgram(t)
+	fakeQEMU(t, p)
+	args := []string{"run", "z.gz", "--kernel", "z.gz", "--accel", "tcg", "--arch", "x86_64"}
+	zipped(t, filepath.Join(p.dir, "z.gz"))
+	left := func(when string, want int) {
+		t.Helper()
+		if list, err := os.ReadDir(filepath.Join(p.dir, "tmp")); err != nil || len(list) != want {
+			t.Errorf("%s: %d directories are there instead of %d (%v)", when, len(list), want, err)
+		}
+	}
+	for _, c := range []struct {
+		signal os.Signal
+		code   int
+		left   int
+	}{{os.Kill, -1, 1}, {syscall.SIGTERM, exitInterrupted, 0}} {
+		cmd := p.command(t.Context(), args...)
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		console := bufio.NewReader(out)
+		if line, err := console.ReadString('\n'); line != "<-machine>\n" {
+			t.Fatalf("%q, %v", line, err)
+		}
+		p.run(t, args...)
+		left("beside another", 1)
+		if err := cmd.Process.Signal(c.signal); err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, console) // until QEMU has ended, too
+		cmd.Wait()
+		if code := cmd.ProcessState.ExitCode(); code != c.code {
+			t.Errorf("%v: exit %d instead of %d", c.signal, code, c.code)
+		}
+		left(c.signal.String(), c.left)
+		p.run(t, args...)
+		left("after "+c.signal.String(), 0)
 	}
 }
 
