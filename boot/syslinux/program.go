@@ -40,6 +40,7 @@ func find(program []byte) (*Loader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("does not fit: %w", err)
 	}
+	l.module = findModule(program)
 	return l, nil
 }
 

@@ -5,7 +5,7 @@
 // have nowhere else: the code of a boot sector, and ldlinux.sys. [Open] finds both in
 // an installer, the programs syslinux and extlinux, without running it. The caller
 // puts [Loader.Sys] into the root directory as ldlinux.sys, beside ldlinux.c32 of the
-// same version, and when it knows where that file came to lie, [Loader.Install] writes
+// same version, as [Loader.Fits] holds, and when it knows where that file came to lie, [Loader.Install] writes
 // what syslinux -i would: a boot sector and an ldlinux.sys that know each other's
 // places. The disk needs code in its first sector, too, which is gptmbr.bin or
 // mbr.bin of the package, and a partition with the attribute for legacy boot.
@@ -83,6 +83,8 @@ type Loader struct {
 	sys   []byte // in whole sectors
 	patch int    // where in sys
 	ext   int
+
+	module []string // of the installer's ldlinux.c32; nil if it is not known
 }
 
 // New makes a Loader of the code of a boot sector, ldlinux.bss in Syslinux's
