@@ -4,14 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync"
 )
 
 // teeBuffer is how much of a file is in memory for all sinks of a tee, in bytes.
 const teeBuffer = 1 << 20
 
 // Tee returns a Sink that passes each entry on to several others, in their order.
-// What one of them refuses ends all. It keeps 1 MiB of a file in memory. Of one
-// sink it is that sink.
+// What one of them refuses ends all; of several errors it is that of the first sink.
+// It keeps 1 MiB of a file in memory. Of one sink it is that sink.
 //
 // It adds no file as another name of an earlier one: not every sink may be able
 // to, and what each writes does not depend on the others.
@@ -71,15 +72,15 @@ func (t *tee) large(e Entry, data io.Reader) error {
 		t.buf = make([]byte, teeBuffer)
 	}
 	pipes := make([]*io.PipeWriter, len(t.sinks))
-	results := make(chan error, len(t.sinks))
+	results := make([]error, len(t.sinks))
+	var sinks sync.WaitGroup
 	for i, s := range t.sinks {
 		r, w := io.Pipe()
 		pipes[i] = w
-		go func() {
-			err := s.Add(e, r)
+		sinks.Go(func() {
+			results[i] = s.Add(e, r)
 			r.CloseWithError(errStopped) // nobody reads on
-			results <- err
-		}()
+		})
 	}
 	err := pass(pipes, data, t.buf)
 	for _, w := range pipes {
@@ -88,8 +89,9 @@ func (t *tee) large(e Entry, data io.Reader) error {
 	if err == errStopped {
 		err = nil // the sink says why
 	}
-	for range pipes {
-		if e := <-results; e != nil && !errors.Is(e, errStopped) && err == nil {
+	sinks.Wait()
+	for _, e := range results {
+		if e != nil && !errors.Is(e, errStopped) && err == nil {
 			err = e
 		}
 	}
@@ -101,6 +103,9 @@ func pass(pipes []*io.PipeWriter, data io.Reader, buf []byte) error {
 	for {
 		n, err := io.ReadFull(data, buf)
 		for _, w := range pipes {
+			if n == 0 { // a sink that has all of a file need not wait for its end
+				break
+			}
 			if _, err := w.Write(buf[:n]); err != nil {
 				return err
 			}

@@ -17,9 +17,27 @@ type collector struct {
 	got  bytes.Buffer
 	fail string // the path that is refused
 	late bool   // after half of its content
+	err  error  // the last one
 }
 
 var errRefused = errors.New("refused")
+
+// exact reads all of a file, and does not look for its end.
+type exact struct{}
+
+func (exact) Add(e rootfs.Entry, data io.Reader) error {
+	_, err := io.CopyN(io.Discard, data, e.Size)
+	return err
+}
+
+// failing refuses a file as soon as it has read a first piece of it, as others may at
+// that time.
+type failing struct{ err error }
+
+func (f failing) Add(e rootfs.Entry, data io.Reader) error {
+	io.CopyN(io.Discard, data, min(e.Size, 1<<20))
+	return f.err
+}
 
 func (c *collector) Add(e rootfs.Entry, data io.Reader) error {
 	c.got.WriteString(e.Path + "\n")
@@ -36,6 +54,7 @@ func (c *collector) Add(e rootfs.Entry, data io.Reader) error {
 	if err == nil && n != e.Size {
 		err = errors.New("another size")
 	}
+	c.err = err
 	return err
 }
 
@@ -83,6 +102,33 @@ func TestTee(t *testing.T) {
 			}
 			if err := tee.Add(rootfs.Dir("d", 0o755), nil); err != errRefused {
 				t.Errorf("after the error: %v", err)
+			}
+		}
+	}
+
+	// A sink that has all of a file need not look for its end; others may.
+	for _, size := range sizes {
+		e := rootfs.Entry{Path: "f", Mode: 0o644, Size: size}
+		sinks := []rootfs.Sink{exact{}, &collector{}, exact{}}
+		if err := rootfs.Tee(sinks...).Add(e, bytes.NewReader(make([]byte, size))); err != nil {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+		if n := int64(sinks[1].(*collector).got.Len() - len("f\n")); n != size {
+			t.Errorf("%d of %d bytes came", n, size)
+		}
+		if err := sinks[1].(*collector).err; err != nil {
+			t.Errorf("%d bytes: a sink was told %v", size, err)
+		}
+	}
+
+	// Of several errors it is that of the first sink.
+	for range 20 {
+		for _, size := range []int64{1, 1<<20 + 1} {
+			first := errors.New("first")
+			tee := rootfs.Tee(&collector{}, failing{first}, failing{errors.New("second")}, &collector{fail: "f"})
+			e := rootfs.Entry{Path: "f", Mode: 0o644, Size: size}
+			if err := tee.Add(e, bytes.NewReader(make([]byte, size))); err != first {
+				t.Fatalf("%d bytes: %v", size, err)
 			}
 		}
 	}
