@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"thaw/assemble"
 	"thaw/spec"
 	"thaw/storepath"
 )
@@ -114,4 +115,13 @@ func (o *destination) misnamed() string {
 		return ""
 	}
 	return fmt.Sprintf("%s, and %s ends like something else", format.name, o.path)
+}
+
+// noKernel says what to do where store paths shall be started that have no kernel.
+func noKernel(err error) error {
+	var none *assemble.NoBootFileError
+	if errors.As(err, &none) {
+		err = &codedError{text: none.Error(), hint: "add the path of a kernel, or of a system, or give --kernel FILE", code: exitFailed}
+	}
+	return err
 }

@@ -299,6 +299,11 @@ func (a *app) useSpec(cmd *cobra.Command, o *runOptions, g *guest, args []string
 	return w.while(func(ctx context.Context) error {
 		source := w.newContent(ctx, dir)
 		defer source.spool.close()
+		if t.paths() && g.kernel == "" { // before much is written
+			if _, err := source.booting(); err != nil {
+				return noKernel(err)
+			}
+		}
 		images, root, err := w.write(ctx, outs, source, io.Discard)
 		for _, img := range images {
 			defer img.abort()
