@@ -94,15 +94,21 @@ func (c *checker) disk(d *Disk, at string) {
 		c.errorf(at+".size", "%s is not a multiple of %d bytes", d.Size, d.SectorSize)
 	}
 	if d.Table == "mbr" && d.GUID != (UUID{}) {
-		c.errorf(at+".guid", "an MBR has no GUID; it has a signature")
+		c.errorf(at+".guid", "an MBR has no GUID, and a signature instead; the tables gpt and hybrid have one")
 	}
 	if d.Table == "gpt" && d.Signature != 0 {
-		c.errorf(at+".signature", "a GPT has no signature; it has a GUID")
+		c.errorf(at+".signature", "a GPT has no signature, and a GUID instead; the tables mbr and hybrid have one")
 	}
 	for i := range d.Raw {
 		d.Raw[i].Origin = c.origin(item(at+".raw", i), i)
 	}
 	c.partitions(d, at)
+	boots := slices.ContainsFunc(d.Partitions, func(p Partition) bool { return p.Content == "boot" })
+	for i, r := range d.Raw {
+		if boots && c.spec.Boot != nil && c.spec.Boot.Loader == "syslinux" && r.Offset < disk.CodeSize {
+			c.errorf(item(at+".raw", i)+".offset", "the first %d bytes are for boot.mbr", disk.CodeSize)
+		}
+	}
 }
 
 func (c *checker) partitions(d *Disk, at string) {
@@ -130,6 +136,7 @@ func (c *checker) partitions(d *Disk, at string) {
 			c.errorf(item(at, i)+".size", "partitions[%d] has the root file system, too, and begins where this one ends: give this one a size, such as 1G", i+1+after)
 		}
 	}
+	c.inMBR(d, at)
 	c.names(d, at)
 }
 
@@ -198,20 +205,64 @@ func (c *checker) partition(d *Disk, p *Partition, at string, last bool) {
 			p.Type = "esp"
 		}
 	}
-	if d.Table == "mbr" {
-		for _, key := range []string{"name", "guid"} {
-			if c.given(at + "." + key) {
-				c.errorf(at+"."+key, "a partition of an MBR has none")
-			}
-		}
-	} else if p.Name == "" {
+	if d.Table != "mbr" && p.Name == "" {
 		p.Name = cmp.Or(label, map[bool]string{true: "root"}[p.Content == "rootfs"], map[bool]string{true: "esp"}[p.Type == "esp"], "data")
 	}
+	c.inTable(d, p, at)
+}
+
+// inTable holds what is said of a partition against what its table has of one.
+func (c *checker) inTable(d *Disk, p *Partition, at string) {
 	if p.InMBR && d.Table != "hybrid" {
 		c.errorf(at+".in-mbr", "this goes with the key \"table: hybrid\" of the disk only")
 	}
-	if d.Table == "mbr" && p.Number > 4 {
+	if d.Table == "mbr" || p.InMBR {
+		kind, ok := disk.TypeNamed(p.Type)
+		if !ok {
+			kind = disk.GUID(p.Type)
+		}
+		if kind.MBRType() == 0 {
+			c.errorf(at+".type", "an MBR has no number for the type %s; the table gpt takes it", p.Type)
+		}
+	}
+	if d.Table != "mbr" {
+		return
+	}
+	for _, key := range []string{"name", "guid"} {
+		if c.given(at + "." + key) {
+			c.errorf(at+"."+key, "a partition of an MBR has none; those of the tables gpt and hybrid have one")
+		}
+	}
+	for _, a := range p.Attributes {
+		if a != "legacy-boot" {
+			c.errorf(at+".attributes", "a partition of an MBR is legacy-boot or not, and has no attribute %s; those of the tables gpt and hybrid have it", a)
+		}
+	}
+	if p.Number > 4 {
 		c.errorf(at+".number", "an MBR has the numbers 1 to 4")
+	}
+}
+
+// inMBR holds what an MBR has once, or few of.
+func (c *checker) inMBR(d *Disk, at string) {
+	bios := c.spec.Boot != nil && c.spec.Boot.Loader == "syslinux" // which starts from a partition that the MBR tells of
+	beside, active := 0, -1
+	for i, p := range d.Partitions {
+		if d.Table != "mbr" && !p.InMBR {
+			continue
+		}
+		if beside++; d.Table == "hybrid" && beside == 4 {
+			c.errorf(item(at, i)+".in-mbr", "the MBR of a hybrid table has room for 3 partitions")
+		}
+		switch boots := bios && p.Content == "boot"; {
+		case !boots && !slices.Contains(p.Attributes, "legacy-boot"):
+		case active < 0:
+			active = i
+		case boots:
+			c.errorf(item(at, i)+".content", "syslinux starts from it, and partitions[%d] is legacy-boot: an MBR has one that is", active)
+		default:
+			c.errorf(item(at, i)+".attributes", "partitions[%d] is the one of the MBR that is legacy-boot", active)
+		}
 	}
 }
 

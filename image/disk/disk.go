@@ -36,6 +36,9 @@ const (
 	MaxPartitions = 128
 	// MaxName is how many UTF-16 units the name of a partition has.
 	MaxName = 36
+	// CodeSize is how many bytes in front of the table are for the code that a BIOS
+	// runs.
+	CodeSize = 440
 
 	// maxSize is far from overflows of int64.
 	maxSize = 1 << 60
@@ -180,7 +183,7 @@ func NewWriter(w io.WriterAt, o Options) (*Writer, error) {
 	if o.Table != MBR {
 		d.next = 2*d.sector + entriesSize
 	}
-	d.taken = []Region{{Kind: KindTable, Start: mbrCode, End: d.next}}
+	d.taken = []Region{{Kind: KindTable, Start: CodeSize, End: d.next}}
 	if least := d.up(d.next) + d.align + d.tail(); o.Size > 0 && o.Size < least {
 		return nil, fmt.Errorf("disk: size %d: %w: a table and one partition need %d", o.Size, ErrFull, least)
 	}
@@ -238,6 +241,26 @@ func (w *Writer) overlap(r Region) error {
 		}
 	}
 	return nil
+}
+
+// behind returns what comes first of what was added behind a place, nil for nothing.
+func (w *Writer) behind(off int64) (first *Region) {
+	for _, r := range w.taken {
+		if r.Start > off && (first == nil || r.Start < first.Start) {
+			first = &r
+		}
+	}
+	return first
+}
+
+// Room returns how many bytes from an offset on are free: up to what was added behind
+// it, the table, or the end of the disk.
+func (w *Writer) Room(off int64) int64 {
+	end := w.last()
+	if r := w.behind(off); r != nil {
+		end = min(end, r.Start)
+	}
+	return max(0, end-off)
 }
 
 // AddRaw adds content with a place of its own. It comes before all partitions.
@@ -365,10 +388,8 @@ func (w *Writer) place(p *Partition, q *part) (*Section, error) {
 	if reach := mbrReach * w.sector; q.MBRType != 0 && reach < last {
 		last, where = reach, "what an MBR reaches"
 	}
-	for _, t := range w.taken {
-		if t.Start > q.Start && t.Start < last {
-			last, s.before = t.Start, &t
-		}
+	if t := w.behind(q.Start); t != nil && t.Start < last {
+		last, s.before = t.Start, t
 	}
 	s.limit = w.down(last) - q.Start
 	switch {

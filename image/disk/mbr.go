@@ -10,10 +10,7 @@ import (
 const (
 	// mbrSlots is how many partitions an MBR has.
 	mbrSlots = 4
-	// mbrCode is how many bytes in front of an MBR's table are for the code of
-	// a boot loader.
-	mbrCode = 440
-	mbrSize = 512
+	mbrSize  = 512
 	// mbrReach is how many sectors an MBR can count.
 	mbrReach = math.MaxUint32
 
@@ -29,7 +26,7 @@ func (w *Writer) describeMBR(p *Partition, q *part) error {
 		return nil
 	}
 	if q.MBRType = p.MBRType; q.MBRType == 0 {
-		q.MBRType = p.Type.mbrType()
+		q.MBRType = p.Type.MBRType()
 	}
 	beside, active := 0, false
 	for _, o := range w.parts {
@@ -55,9 +52,9 @@ func (w *Writer) describeMBR(p *Partition, q *part) error {
 // that tells tools that know no GPT that the disk is full (UEFI 2.10, section
 // 5.2.3), up to its first partition if some stand in it.
 func (w *Writer) writeMBR() error {
-	b := make([]byte, mbrSize-mbrCode)
+	b := make([]byte, mbrSize-CodeSize)
 	binary.LittleEndian.PutUint32(b, w.signature)
-	slots := b[446-mbrCode:]
+	slots := b[446-CodeSize:]
 	if w.table != MBR {
 		end := w.size
 		for _, p := range w.parts {
@@ -78,8 +75,8 @@ func (w *Writer) writeMBR() error {
 			next++
 		}
 	}
-	b[510-mbrCode], b[511-mbrCode] = 0x55, 0xaa
-	_, err := w.out.WriteAt(b, mbrCode)
+	b[510-CodeSize], b[511-CodeSize] = 0x55, 0xaa
+	_, err := w.out.WriteAt(b, CodeSize)
 	return err
 }
 

@@ -85,8 +85,8 @@ func (g GUID) TypeName() string {
 	return ""
 }
 
-// mbrType returns the byte for a type, or 0.
-func (g GUID) mbrType() byte {
+// MBRType returns the byte for a type in an MBR, 0 for none.
+func (g GUID) MBRType() byte {
 	for _, t := range types {
 		if strings.EqualFold(string(t.guid), string(g)) {
 			return t.mbr
