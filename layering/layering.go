@@ -4,14 +4,17 @@
 // When a path is built anew, all paths that refer to it, directly or not, become
 // other paths, and each layer with one of them must be made, sent and fetched again.
 // So the price of a layer is its size times the number of paths of which any one
-// changes it: those in it and all they refer to. Groups are joined, where that adds
-// least to the price, until there are few enough. What many refer to, and refers to
-// little, comes first and stays by itself: images of other packages then have the
-// same layers below.
+// changes it: those in it and all they refer to. Those in it count once more, as an
+// image of other packages has the same layer only if it has all of them together.
+// Groups are joined, where that adds least to the price, until there are few enough.
+// What others refer to comes first, and what is large stays by itself.
 //
 // Groups follow from names, references and the magnitude of sizes, not from hashes:
 // a path that is built anew, as large as before or nearly so, falls into the place of
-// the old one, and the other groups stay as they are.
+// the old one, and the other groups stay as they are. A path that is new, gone or has
+// another name, and a reference more or less, changes the groups around it: the
+// others keep their order, and of two joins of one price the name decides, not the
+// place, so that what moves has no effect far away.
 package layering
 
 import (
@@ -39,7 +42,7 @@ func Groups(infos []*narinfo.Info, most int) [][]storepath.Path {
 	nodes := order(infos)
 	groups := make([]*group, len(nodes))
 	for i, n := range nodes {
-		groups[i] = &group{first: i, last: i, at: -1, size: magnitude(n.info.NarSize), needs: n.needs}
+		groups[i] = &group{first: i, last: i, mark: n.mark, at: -1, size: magnitude(n.info.NarSize), needs: n.needs}
 	}
 	var q queue
 	for i, g := range groups {
@@ -75,15 +78,18 @@ func magnitude(size int64) float64 {
 
 // node is a path of the closure.
 type node struct {
-	info  *narinfo.Info
-	refs  []*node // without itself
-	needs set     // all that it refers to, and itself
-	count int     // how many these are
+	info   *narinfo.Info
+	stem   string  // the name without version
+	mark   uint64  // the name as a number
+	refs   []*node // without itself
+	needs  set     // all that it refers to, and itself
+	height int     // the longest chain of references from it
 }
 
 // group is a run of nodes in their order.
 type group struct {
 	first, last   int
+	mark          uint64 // of the first node
 	size          float64
 	needs         set
 	before, after *group
@@ -95,9 +101,13 @@ type group struct {
 func (g *group) priced(at int) *group {
 	n := g.after
 	g.at = at
-	g.price = (g.size+n.size)*float64(g.needs.union(n.needs)) - g.size*float64(g.needs.count()) - n.size*float64(n.needs.count())
+	both := (g.size + n.size) * float64(g.needs.union(n.needs)+n.last-g.first+1)
+	g.price = both - g.alone() - n.alone()
 	return g
 }
+
+// alone is the price of a group.
+func (g *group) alone() float64 { return g.size * float64(g.needs.count()+g.last-g.first+1) }
 
 // join joins g, which is not in the queue, with the next.
 func (g *group) join(q *queue) {
@@ -121,7 +131,8 @@ type queue []*group
 
 func (q queue) Len() int { return len(q) }
 func (q queue) Less(i, j int) bool {
-	return cmp.Or(cmp.Compare(q[i].price, q[j].price), cmp.Compare(q[i].first, q[j].first)) < 0
+	a, b := q[i], q[j]
+	return cmp.Or(cmp.Compare(a.price, b.price), cmp.Compare(a.after.mark, b.after.mark), cmp.Compare(a.first, b.first)) < 0
 }
 func (q queue) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]

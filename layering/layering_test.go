@@ -56,13 +56,13 @@ func TestGroups(t *testing.T) {
 		{nil, 5, ""},
 		{app, 0, ""},
 		{app, 1, "1 2 3 4 5"},
-		{app, 2, "1 | 2 3 4 5"},
-		{app, 3, "1 | 2 3 | 4 5"},
-		{app, 4, "1 | 2 | 3 | 4 5"},
+		{app, 2, "1 2 3 4 | 5"},
+		{app, 3, "1 | 2 3 4 | 5"},
+		{app, 4, "1 | 2 | 3 4 | 5"},
 		{app, 5, "1 | 2 | 3 | 4 | 5"},
 		{app, 99, "1 | 2 | 3 | 4 | 5"},
 		{closure([]int{7, 0}), 9, "7"},
-		{closure([]int{7, 1, 7}, []int{8, 1, 9}, []int{9, 1, 8}), 2, "7 | 8 9"}, // cycles
+		{closure([]int{7, 1, 7}, []int{8, 1, 9}, []int{9, 1, 8}), 2, "8 9 | 7"}, // cycles
 		{closure([]int{7, 1, 99}, []int{7, 1}), 9, "7"},                         // no closure
 	} {
 		if got := show(Groups(test.infos, test.most)); got != test.want {
