@@ -125,6 +125,67 @@ func (g *Graph) reached(roots []storepath.Path) map[int32]bool {
 	return seen
 }
 
+// Against the definition, on graphs of chance, of which some fill several sets of 64.
+func TestSizesByDefinition(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	for range 100 {
+		g := chance(t, rnd, 1+rnd.IntN(200))
+		for n, size := range g.Sizes() {
+			var want int64
+			for i := range g.reached([]storepath.Path{g.Infos[n].StorePath}) {
+				want += g.Infos[i].NarSize
+			}
+			if size != want {
+				t.Fatalf("the closure of %v has %d bytes, want %d", g.Infos[n].StorePath, size, want)
+			}
+		}
+	}
+}
+
+// A chain takes no stack, and a circle of all has one size.
+func TestSizesOfChain(t *testing.T) {
+	const n = 5000
+	refs := map[int][]int{n: nil}
+	for i := range n {
+		refs[i] = []int{i + 1}
+	}
+	all := int64(n * (n + 1) / 2)
+	g := numbers(t, refs)
+	for i, size := range g.Sizes() {
+		number := g.Infos[i].NarSize
+		if want := all - number*(number-1)/2; size != want {
+			t.Fatalf("the chain from %d has %d bytes, want %d", number, size, want)
+		}
+	}
+	refs[n] = []int{0}
+	for i, size := range numbers(t, refs).Sizes() {
+		if size != all {
+			t.Fatalf("path %d of the circle has %d bytes, want %d", i, size, all)
+		}
+	}
+}
+
+func BenchmarkSizes(b *testing.B) {
+	for _, n := range []int{2500, 10_000} {
+		rnd := rand.New(rand.NewPCG(1, 2))
+		refs := map[int][]int{}
+		for i := range n {
+			refs[i] = nil
+			for range min(10, n-1-i) {
+				if j := i + 1 + rnd.IntN(n-1-i); !slices.Contains(refs[i], j) {
+					refs[i] = append(refs[i], j)
+				}
+			}
+		}
+		g := numbers(b, refs)
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				g.Sizes()
+			}
+		})
+	}
+}
+
 func BenchmarkAdded(b *testing.B) {
 	for _, n := range []int{1000, 10_000} {
 		g := chance(b, rand.New(rand.NewPCG(1, 2)), n)

@@ -133,28 +133,3 @@ func NewGraph(infos []*narinfo.Info) (*Graph, error) {
 	}
 	return g, nil
 }
-
-// Sizes returns for each path the bytes of NAR of all that it refers to,
-// directly or not, and of itself.
-func (g *Graph) Sizes() []int64 {
-	sizes := make([]int64, len(g.Infos))
-	round := make([]int32, len(g.Infos)) // the last start from which a path was seen, plus 1
-	var stack []int32
-	for start := range g.Infos {
-		mark := int32(start) + 1
-		stack = append(stack[:0], int32(start))
-		round[start] = mark
-		for len(stack) > 0 {
-			i := stack[len(stack)-1]
-			stack = stack[:len(stack)-1]
-			sizes[start] += g.Infos[i].NarSize
-			for _, j := range g.refs[i] {
-				if round[j] != mark {
-					round[j] = mark
-					stack = append(stack, j)
-				}
-			}
-		}
-	}
-	return sizes
-}
