@@ -43,7 +43,14 @@ var ours = map[string]func(w *os.File, r io.ReaderAt, size int64) error{
 	"qcow2 zstd": qcow(qcow2.Zstd),
 	"vhd":        func(w *os.File, r io.ReaderAt, size int64) error { return vhd.Write(w, r, size, vhd.Options{UUID: id}) },
 	"vhd fixed": func(w *os.File, r io.ReaderAt, size int64) error {
-		return vhd.WriteFixed(w, r, size, vhd.Options{UUID: id})
+		end := (size + raw.SectorSize - 1) / raw.SectorSize * raw.SectorSize
+		footer, err := vhd.Footer(end, vhd.Options{UUID: id})
+		if err != nil {
+			return err
+		}
+		rest := make([]byte, end-size)
+		_, err = io.Copy(w, io.MultiReader(io.NewSectionReader(r, 0, size), bytes.NewReader(rest), bytes.NewReader(footer)))
+		return err
 	},
 	"vdi": func(w *os.File, r io.ReaderAt, size int64) error {
 		return vdi.Write(w, r, size, vdi.Options{UUID: id, Modified: id})

@@ -58,26 +58,6 @@ const (
 
 var be = binary.BigEndian
 
-// WriteFixed writes the disk that the first size bytes of r are to w.
-func WriteFixed(w io.Writer, r io.ReaderAt, size int64, o Options) error {
-	if err := writeFixed(w, r, size, &o); err != nil {
-		return fmt.Errorf("vhd: %w", err)
-	}
-	return nil
-}
-
-func writeFixed(w io.Writer, r io.ReaderAt, size int64, o *Options) error {
-	m, err := open(r, size, o)
-	if err != nil {
-		return err
-	}
-	if _, err := m.WriteTo(w); err != nil {
-		return err
-	}
-	_, err = w.Write(footer(m.Size(), fixed, o))
-	return err
-}
-
 // Footer returns what makes a fixed disk image of a raw one, put behind it: no copy
 // of that is needed. Its size is a multiple of 512 bytes.
 func Footer(size int64, o Options) ([]byte, error) {
@@ -166,13 +146,6 @@ func fill(p []byte) {
 	for i := range p {
 		p[i] = 0xff
 	}
-}
-
-func open(r io.ReaderAt, size int64, o *Options) (*raw.Image, error) {
-	if err := check(size, o); err != nil {
-		return nil, err
-	}
-	return raw.New(r, size)
 }
 
 func check(size int64, o *Options) error {
