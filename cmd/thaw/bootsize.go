@@ -14,11 +14,10 @@ const (
 	likelyLoader = 1 << 20
 )
 
-// bootSize says how much a boot loader reads but for what comes in directories: store
-// paths of those are returned. What a generated initrd has of modules and firmware is
+// bootSize says how much is read to boot as b says but for what comes in directories:
+// store paths of those are returned. What a generated initrd has of modules and firmware is
 // taken to have no more than eight times what they have in the store.
-func (w *work) bootSize() (s estimate.Size, dirs []string) {
-	b := w.target.spec.Boot
+func (w *work) bootSize(b *spec.Boot) (s estimate.Size, dirs []string) {
 	add := func(likely, most int64) { s.Likely, s.Most = s.Likely+likely, s.Most+most }
 	held := func(name string, likely int64) {
 		if i := w.plan.Holder(name); i != nil {

@@ -91,21 +91,21 @@ func (w *work) estimate(c *estimate.Content, o *spec.Output) (estimate.Size, *di
 }
 
 // estimateFiles says how large the files are that a machine boots with: the root file
-// system, and what comes from store paths, as far as those are known.
+// system, and what a boot loader would read.
 func (w *work) estimateFiles(c *estimate.Content, o *spec.Output) (s estimate.Size, _ *disk.Map, err error) {
 	if root := rootFile(o.Files); root != nil {
 		if s, _, err = w.estimate(c, root); err != nil {
 			return s, nil, err
 		}
 	}
-	seen := map[string]bool{}
-	for _, name := range w.target.spec.Boot.StoreFiles() {
-		if i := w.plan.Holder(name); i != nil && !seen[i.StorePath.Base()] {
-			seen[i.StorePath.Base()] = true
-			s.Likely, s.Most = s.Likely+i.NarSize, s.Most+i.NarSize
-		}
+	boot := *w.target.spec.Boot
+	boot.Stub, boot.Program, boot.Ldlinux, boot.Firmware = nil, nil, nil, nil // no loader is there
+	size, dirs := w.bootSize(&boot)
+	for _, i := range w.held(dirs) {
+		size.Likely, size.Most = size.Likely+i.NarSize, size.Most+i.NarSize
 	}
-	s.Most += 2 * w.plan.NarSize() // kernel and initrd may be of the packages
+	s.Likely, s.Most = s.Likely+min(size.Likely, size.Most), s.Most+size.Most
+	s.Most += 4 * maxParams // the script has the kernel's arguments, which can be long
 	return s, nil, nil
 }
 
@@ -113,7 +113,7 @@ func (w *work) estimateFiles(c *estimate.Content, o *spec.Output) (s estimate.Si
 func (w *work) extra(o *spec.Output) (*output.Extra, error) {
 	x := &output.Extra{}
 	if o.ISO != nil {
-		size, dirs := w.bootSize()
+		size, dirs := w.bootSize(w.target.spec.Boot)
 		if w.target.spec.Boot.Loader == "isolinux" {
 			x.Raw = []estimate.Size{size}
 			return x, nil
@@ -151,7 +151,7 @@ func (w *work) extra(o *spec.Output) (*output.Extra, error) {
 			stored = append(stored, f.Store)
 		}
 		if p.Content == "boot" {
-			size, dirs := w.bootSize()
+			size, dirs := w.bootSize(w.target.spec.Boot)
 			x.Files[i].Made, stored = size, append(stored, dirs...)
 		}
 		x.Files[i].Store = w.held(stored)

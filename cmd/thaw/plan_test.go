@@ -125,6 +125,38 @@ outputs:
 	}
 }
 
+// Of an object with kernel and modules, a kernel's size is likely.
+func TestPlanFiles(t *testing.T) {
+	p := newProgram(t)
+	files := faultserver.Files{}
+	for _, name := range []string{"linux", "busybox"} {
+		i := files.Add(lockSigner, name, "none", faultserver.NAR([]byte(name)))
+		i.NarSize, i.Sigs = 90<<20, nil // nothing but narinfos is fetched
+		lockSigner.Sign(i)
+		files.Put(i)
+	}
+	text := fmt.Sprintf(`version: 1
+arch: x86_64-linux
+caches: [ %q ]
+keys: [ %q ]
+boot:
+  kernel: %[3]s/bzImage
+  initrd: generate
+  generate: { busybox: %[4]s/bin/busybox, modules: %[3]s/lib/modules/6.1 }
+packages: [ %[3]s ]
+outputs:
+  files: { type: files, root: none }
+`, faultserver.New(t, files).URL, lockSigner.Key(), faultserver.Path("linux"), faultserver.Path("busybox"))
+	write(t, filepath.Join(p.dir, "vm.yaml"), text)
+	var b bill
+	if err := json.Unmarshal([]byte(p.run(t, "plan", "vm.yaml", "--json").stdout), &b); err != nil {
+		t.Fatal(err)
+	}
+	if o := b.Outputs[0]; o.Least != 0 || o.Likely != likelyKernel+likelyInitrd || o.Most < 2*90<<20 {
+		t.Errorf("%+v", o)
+	}
+}
+
 func TestJudge(t *testing.T) {
 	s := estimate.Size{Least: 10, Likely: 20, Most: 30}
 	for limit, want := range map[int64]string{0: "", 9: "too large", 10: "likely too large", 19: "likely too large", 20: "likely fits", 29: "likely fits", 30: "fits"} {
