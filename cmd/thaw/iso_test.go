@@ -4,23 +4,20 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"testing"
 
 	"thaw/internal/testbed"
 )
 
-// A CD starts a system under UEFI, and is as large as its plan says.
+// A CD of a system is as large as its plan says.
 func TestISO(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("SKIPPED: a system of 233 MB, and a boot")
+		t.Skip("SKIPPED: a system of 233 MB")
 	}
-	cache, check := testbed.Dir(t, "caches/xz"), testbed.Dir(t, "boot/boot-check.sh")
-	testbed.Tool(t, "qemu-system-x86_64")
+	cache := testbed.Dir(t, "caches/xz")
 	const stub = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
 	if _, err := os.Stat(stub); err != nil {
 		t.Skipf("SKIPPED: %v", err)
@@ -62,9 +59,5 @@ outputs:
 	}
 	if o, n := bill.Outputs[0], st.Size(); n < o.Least || n > o.Most || n < o.Likely*3/4 || n > o.Likely*5/4 {
 		t.Errorf("it has %d bytes, and was planned to have %d, %d to %d", n, o.Likely, o.Least, o.Most)
-	}
-	out, err := exec.Command("bash", check, filepath.Join(p.dir, "live.iso"), "--uefi", "--timeout", "240").CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "powered off by itself: yes") {
-		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -139,35 +139,3 @@ func TestSystemMounts(t *testing.T) {
 	mounted = false
 	testbed.Run(t, "e2fsck", "-fn", img)
 }
-
-// The image boots with the kernel and the initrd that came out of the closure:
-// with init= and without, where /sbin/init is found.
-func TestSystemBoots(t *testing.T) {
-	if testing.Short() {
-		t.Skip("SKIPPED: boots take half a minute")
-	}
-	check := testbed.Dir(t, "boot/boot-check.sh")
-	testbed.Tool(t, "qemu-system-x86_64")
-	dir, root := system(t, testbed.Dir(t, "caches/xz"))
-	for _, append := range []string{"root=LABEL=nixos init=" + root + "/init", "root=LABEL=nixos"} {
-		cmd := exec.Command("bash", check, "vm.img", "--kernel", "vm.kernel", "--initrd", "vm.initrd", "--append", append)
-		cmd.Dir = dir
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Errorf("%s: %v\n%s", append, err, out)
-		}
-	}
-	shell(t, dir, "root=LABEL=nixos testbed.shell init="+root+"/init")
-}
-
-// shell boots the image and asks a shell on its serial console who it is.
-func shell(t *testing.T, dir, cmdline string) {
-	t.Helper()
-	m := start(t, dir, "qemu-system-x86_64 -nographic -no-reboot -m 512 -machine q35 -drive file=vm.img,format=raw,if=virtio,snapshot=on "+
-		"-kernel vm.kernel -initrd vm.initrd -append 'console=ttyS0 panic=-1 "+cmdline+"'")
-	m.expect("a shell; exit powers off")
-	m.expect("# ")
-	m.ask("id -u; tty", "0\n/dev/ttyS0")
-	m.send("exit\n")
-	m.ends()
-}
