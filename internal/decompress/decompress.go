@@ -53,25 +53,30 @@ func Known(name string) bool { return slices.Contains(Names, name) }
 // [io.ErrUnexpectedEOF], except where the format cannot tell: compress anywhere,
 // lz4 and zstd in empty input. Close releases memory and leaves r alone.
 func NewReader(name string, r io.Reader, size int64) (io.ReadCloser, error) {
+	return newReader(name, r, size, false)
+}
+
+// newReader is NewReader. large says that the decoder's window is not worth keeping.
+func newReader(name string, r io.Reader, size int64, large bool) (io.ReadCloser, error) {
 	switch name {
 	case "none":
 		return io.NopCloser(r), nil
 	case "xz":
-		return openXZ(xz.XZ, r, size), nil
+		return openXZ(xz.XZ, r, size, large), nil
 	case "lzma":
-		return openXZ(xz.LZMA, r, size), nil
+		return openXZ(xz.LZMA, r, size, large), nil
 	case "lzip":
-		return openXZ(xz.Lzip, r, size), nil
+		return openXZ(xz.Lzip, r, size, large), nil
 	case "bzip2":
 		return io.NopCloser(bzip2.NewReader(bufio.NewReaderSize(r, 64<<10))), nil
 	case "gzip":
-		return gzips.open(r)
+		return gzips.open(r, large)
 	case "zstd":
-		return zstds.open(r)
+		return zstds.open(r, large)
 	case "br":
-		return brotlis.open(r)
+		return brotlis.open(r, large)
 	case "lz4":
-		return lz4s.open(r)
+		return lz4s.open(r, large)
 	case "compress":
 		z, err := newUnixCompress(bufio.NewReaderSize(r, 64<<10))
 		if err != nil {
@@ -89,6 +94,10 @@ func unexpected(err error) error {
 	}
 	return err
 }
+
+// pooledWindow is the largest window that is kept, in bytes: those of xz -6 and of
+// zstd -19 are. One that was kept for every decoder would exceed any budget.
+const pooledWindow = 16 << 20
 
 // Decoders keep their windows between streams: a NAR is often smaller than what
 // a decoder costs to set up.
@@ -116,7 +125,7 @@ type pool[D io.Reader] struct {
 	reset func(D, io.Reader) error
 }
 
-func (p *pool[D]) open(r io.Reader) (io.ReadCloser, error) {
+func (p *pool[D]) open(r io.Reader, large bool) (io.ReadCloser, error) {
 	z, ok := p.idle.Get().(D)
 	if !ok {
 		var err error
@@ -126,6 +135,9 @@ func (p *pool[D]) open(r io.Reader) (io.ReadCloser, error) {
 	}
 	if err := p.reset(z, r); err != nil {
 		return nil, unexpected(err)
+	}
+	if large {
+		return io.NopCloser(z), nil
 	}
 	return &pooled[D]{z, p}, nil
 }
@@ -145,8 +157,11 @@ func (o *pooled[D]) Close() error {
 
 type xzReader struct{ *xz.Reader }
 
-func openXZ(format xz.Format, r io.Reader, size int64) io.ReadCloser {
+func openXZ(format xz.Format, r io.Reader, size int64, large bool) io.ReadCloser {
 	c := xz.Config{Format: format, MaxSize: max(size, 0), MaxDict: MaxWindow, SkipCheck: true}
+	if large {
+		return xz.NewReader(r, c)
+	}
 	if z, ok := xzs.Get().(*xz.Reader); ok {
 		z.Reset(r, c)
 		return xzReader{z}

@@ -1,0 +1,148 @@
+package decompress
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"thaw/internal/testbed"
+)
+
+// packed returns what a program makes of a text.
+func packed(t *testing.T, text string, command ...string) []byte {
+	t.Helper()
+	cmd := exec.Command(testbed.Tool(t, command[0]), command[1:]...)
+	cmd.Stdin, cmd.Stderr = strings.NewReader(text), os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestWindow(t *testing.T) {
+	const MiB = 1 << 20
+	some := strings.Repeat("x", 5000)
+	for _, test := range []struct {
+		name string
+		size int64
+		head string // or what the command makes
+		want int64  // besides what a decoder has in any case
+		pack string
+	}{
+		{name: "xz", size: -1, want: 66 * MiB, pack: "xz -9e"},
+		{name: "xz", size: 30 * MiB, want: 30 * MiB, pack: "xz -9e"},
+		{name: "xz", size: -1, want: 10 * MiB, pack: "xz -6"},
+		{name: "xz", size: -1, want: 14 * MiB, pack: "xz --lzma2=preset=0,dict=12MiB"},
+		{name: "xz", size: -1, want: 10 * MiB, pack: "xz -6 --threads=2 --block-size=1000"}, // with sizes in the header
+		{name: "xz", size: -1, want: MaxWindow, pack: "xz --x86 --lzma2=preset=0"},
+		{name: "xz", size: -1, want: MaxWindow, pack: "xz --lzma2=preset=0,dict=1GiB"},
+		{name: "xz", size: -1, want: MaxWindow, head: "\xfd7zXZ\x00"},
+		{name: "lzma", size: -1, want: 8 * MiB, pack: "xz --format=lzma -6"},
+		{name: "zstd", size: -1, want: 128 * MiB, pack: "zstd -q --long=27"},
+		{name: "zstd", size: -1, want: 8 * MiB, pack: "zstd -q -19 --zstd=wlog=23"},
+		{name: "zstd", size: -1, want: MaxWindow, head: "\x50\x2a\x4d\x18\x00\x00\x00\x00"}, // a frame to skip
+		{name: "gzip", size: -1, want: MiB / 16, pack: "gzip"},
+		{name: "bzip2", size: 100, want: 100},
+		{name: "lzip", size: -1, want: 8 * MiB, head: "LZIP\x01\x17"},
+		{name: "lzip", size: -1, want: 320 << 10, head: "LZIP\x01\xd3"}, // the example of its manual
+		{name: "br", size: -1, want: 1 << 16, head: "\x0a"},
+		{name: "br", size: -1, want: 1 << 17, head: "\x01"},
+		{name: "br", size: -1, want: 1 << 18, head: "\x03"},
+		{name: "br", size: -1, want: 1 << 24, head: "\x0f"},
+		{name: "br", size: -1, want: 1 << 10, head: "\x21"},
+		{name: "br", size: -1, want: MaxWindow},
+		{name: "none", size: 100 * MiB, want: 0},
+	} {
+		t.Run(fmt.Sprint(test.name, " ", test.pack, test.size), func(t *testing.T) {
+			head := []byte(test.head)
+			if test.pack != "" {
+				head = packed(t, some, strings.Fields(test.pack)...)
+				head = head[:min(len(head), headSize)]
+			}
+			if got := Window(test.name, head, test.size) - besides; got != test.want {
+				t.Errorf("%d bytes, want %d", got, test.want)
+			}
+		})
+	}
+}
+
+// Decoders wait for each other, and what is larger than the budget works alone.
+func TestBudget(t *testing.T) {
+	text := strings.Repeat("text", 1000)
+	stream := packed(t, text, "xz", "-9")
+	b := NewBudget(2)
+	open := func(ctx context.Context, size int64) (io.ReadCloser, error) {
+		return b.NewReader(ctx, "xz", bufio.NewReader(bytes.NewReader(stream)), size)
+	}
+	read := func(r io.ReadCloser) {
+		t.Helper()
+		if got, err := io.ReadAll(r); err != nil || string(got) != text {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	hasty, cancel := context.WithCancelCause(t.Context())
+	cancel(io.ErrNoProgress)
+	full := func() {
+		t.Helper()
+		if _, err := open(hasty, int64(len(text))); !errors.Is(err, io.ErrNoProgress) {
+			t.Errorf("where there is no room: %v", err)
+		}
+	}
+
+	large, err := open(t.Context(), -1) // 66 MiB of 64
+	if err != nil {
+		t.Fatal(err)
+	}
+	full()
+	read(large)
+	var small []io.ReadCloser
+	for b.left.TryAcquire(int64(len(text)) + besides) {
+		b.left.Release(int64(len(text)) + besides)
+		r, err := open(t.Context(), int64(len(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		small = append(small, r)
+	}
+	if len(small) != 63 {
+		t.Errorf("room for %d", len(small))
+	}
+	full()
+	for _, r := range small {
+		read(r)
+	}
+	if !b.left.TryAcquire(b.size) {
+		t.Error("not all was given back")
+	}
+	if _, err := (*Budget)(nil).NewReader(t.Context(), "gzip", bufio.NewReader(strings.NewReader("no gzip")), -1); err == nil {
+		t.Error("rubbish is a stream without a budget")
+	}
+	b = NewBudget(1)
+	if _, err := b.NewReader(t.Context(), "gzip", bufio.NewReader(strings.NewReader("no gzip")), -1); err == nil || !b.left.TryAcquire(b.size) {
+		t.Errorf("after %v, not all was given back", err)
+	}
+}
+
+// The budget keeps to half of a limit that the runtime has.
+func TestBudgetOfLimit(t *testing.T) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(math.MaxInt64))
+	for _, test := range []struct{ limit, want int64 }{{math.MaxInt64, 256 << 20}, {1 << 30, 256 << 20}, {64 << 20, 32 << 20}, {0, 1}} {
+		debug.SetMemoryLimit(test.limit)
+		if b := NewBudget(8); b.size != test.want {
+			t.Errorf("of %d: %d", test.limit, b.size)
+		}
+	}
+}

@@ -1,0 +1,104 @@
+package decompress
+
+import (
+	"encoding/binary"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// headSize is how much of a stream Window looks at: the headers of a stream of xz and
+// of its first block, if no size in them has more bytes than it needs.
+const headSize = 64
+
+// besides is about what a decoder takes besides its window.
+const besides = 1 << 20
+
+// Window returns about how much memory the decoder of a stream takes, in bytes: by its
+// first headers, which are in head, and never for more than the size bytes that it
+// expands to, if that is not negative. What head cannot tell counts as [MaxWindow].
+// What comes later in a stream may ask for more.
+func Window(name string, head []byte, size int64) int64 {
+	window := window(name, head)
+	if size >= 0 {
+		window = min(window, size)
+	}
+	return min(window, MaxWindow) + besides
+}
+
+func window(name string, head []byte) int64 {
+	switch name {
+	case "none", "compress":
+		return 0
+	case "gzip":
+		return 64 << 10
+	case "bzip2":
+		return 4 << 20
+	case "lz4":
+		return 8 << 20
+	case "xz":
+		if w, ok := xzWindow(head); ok {
+			return w
+		}
+	case "lzip":
+		if len(head) > 5 {
+			power := int64(1) << (head[5] & 31)
+			return power - power/16*int64(head[5]>>5)
+		}
+	case "lzma":
+		if len(head) > 4 {
+			return int64(binary.LittleEndian.Uint32(head[1:]))
+		}
+	case "zstd":
+		var h zstd.Header
+		if err := h.Decode(head); err == nil && !h.Skippable {
+			if h.SingleSegment {
+				h.WindowSize = h.FrameContentSize
+			}
+			return int64(min(h.WindowSize, MaxWindow))
+		}
+	case "br":
+		if len(head) > 0 {
+			return brotliWindow(head[0])
+		}
+	}
+	return MaxWindow
+}
+
+// xzWindow returns the size of the dictionary of the first block, and the 2 MiB that
+// package xz has besides it.
+func xzWindow(head []byte) (int64, bool) {
+	const streamHeader = 12
+	if len(head) < streamHeader+2 || head[streamHeader] == 0 {
+		return 0, len(head) > streamHeader // the index: there is no block
+	}
+	flags, rest := head[streamHeader+1], head[streamHeader+2:]
+	for _, there := range []byte{flags & 0x40, flags & 0x80} {
+		if there == 0 {
+			continue
+		}
+		_, n := binary.Uvarint(rest)
+		if n <= 0 {
+			return 0, false
+		}
+		rest = rest[n:]
+	}
+	// One filter, LZMA2, with one byte of properties.
+	if flags&3 != 0 || len(rest) < 3 || rest[0] != 0x21 || rest[1] != 1 || rest[2] > 40 {
+		return 0, false
+	}
+	return (2|int64(rest[2]&1))<<(rest[2]/2+11) + 2<<20, true
+}
+
+// brotliWindow returns the size of the window that a stream's first byte says (RFC
+// 7932, section 9.1).
+func brotliWindow(b byte) int64 {
+	switch {
+	case b&1 == 0:
+		return 1 << 16
+	case b>>1&7 != 0:
+		return 1 << (17 + b>>1&7)
+	case b>>4&7 == 0:
+		return 1 << 17
+	}
+	return 1 << (8 + b>>4&7)
+}
