@@ -131,11 +131,7 @@ func (h Host) Find(path string) (*Device, error) {
 	if st.Mode()&fs.ModeDevice == 0 || st.Mode()&fs.ModeCharDevice != 0 {
 		return nil, fmt.Errorf("%s: %w", path, ErrNotBlock)
 	}
-	var s unix.Stat_t
-	if err := unix.Stat(path, &s); err != nil {
-		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
-	}
-	name, ok := h.named(fmt.Sprintf("%d:%d", unix.Major(s.Rdev), unix.Minor(s.Rdev)))
+	name, ok := h.named(path)
 	if !ok {
 		return nil, fmt.Errorf("%s: the kernel has no such block device", path)
 	}
@@ -144,8 +140,13 @@ func (h Host) Find(path string) (*Device, error) {
 	return d, nil
 }
 
-// named returns the device of a number such as 8:1.
-func (h Host) named(number string) (string, bool) {
+// named returns the name of the device whose node is at a path, wherever that is.
+func (h Host) named(path string) (string, bool) {
+	var s unix.Stat_t
+	if err := unix.Stat(path, &s); err != nil || s.Mode&unix.S_IFMT != unix.S_IFBLK {
+		return "", false
+	}
+	number := fmt.Sprintf("%d:%d", unix.Major(s.Rdev), unix.Minor(s.Rdev))
 	for _, name := range names(h.path("sys/class/block")) {
 		if h.attribute(name, "dev") == number {
 			return name, true

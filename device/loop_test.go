@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"thaw/internal/testbed"
 )
 
@@ -146,5 +148,22 @@ func TestNotOpened(t *testing.T) {
 	})
 	if err != nil {
 		t.Skipf("SKIPPED: no right to mount: %v", err)
+	}
+}
+
+// A device is known by its number, wherever its node is: swap space on one outside of /dev
+// was not taken for what the system needs.
+func TestNode(t *testing.T) {
+	dev, _ := loop(t, mib)
+	var st unix.Stat_t
+	if err := unix.Stat(dev, &st); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "node")
+	if err := unix.Mknod(path, unix.S_IFBLK|0o600, int(st.Rdev)); err != nil {
+		t.Skipf("SKIPPED: no right to make a node: %v", err)
+	}
+	if name, ok := (Host{}).node(path); !ok || name != filepath.Base(dev) {
+		t.Errorf("%s is %s, %v", path, name, ok)
 	}
 }

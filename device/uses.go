@@ -85,6 +85,9 @@ func (h Host) mounts() (out []mount) {
 // node returns the name of the device at a path, which may be a link.
 func (h Host) node(path string) (string, bool) {
 	path = h.path(path)
+	if name, ok := h.named(path); ok {
+		return name, true
+	}
 	if p, err := filepath.EvalSymlinks(path); err == nil {
 		path = p
 	}
