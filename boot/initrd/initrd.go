@@ -49,6 +49,10 @@ import (
 // is compressed: it is decompressed in memory. Plain ones have no limit.
 const MaxModule = 64 << 20
 
+// MaxRest is how many bytes an archive of all but the Objects has at most, so that it
+// can be said how large an initrd may become before anything of it is read.
+const MaxRest = 512 << 20
+
 // Object is a store object, or any tree of files that has a place of its own.
 type Object struct {
 	// Path is where it is, absolute: /nix/store/…
@@ -164,6 +168,13 @@ func Build(s rootfs.Sink, o Options) (*Result, error) {
 		return nil, err
 	}
 
+	room := int64(MaxRest)
+	for e := range b.tree.All() {
+		room -= entrySize(e.Path, e.Size+int64(len(e.Target)))
+	}
+	if room < 0 {
+		return nil, errTooMuch
+	}
 	if err := b.tree.Send(s); err != nil {
 		return nil, err
 	}
@@ -176,7 +187,7 @@ func Build(s rootfs.Sink, o Options) (*Result, error) {
 		return nil, fmt.Errorf("busybox %s: none of the objects has such a program", o.Busybox)
 	}
 	for _, p := range b.picks {
-		if err := p.send(s, o.Time); err != nil {
+		if err := p.send(s, o.Time, &room); err != nil {
 			return nil, err
 		}
 	}

@@ -297,6 +297,19 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// Modules and firmware have so much in all.
+func TestRest(t *testing.T) {
+	content := packed(t, "zstd", "module")
+	o := only(Options{}, "", "x.ko.zst", content)
+	room := 2*entrySize("x.ko", 6) - 1
+	for _, want := range []error{nil, errTooMuch} {
+		p := pick{o.Modules, map[string]string{"lib/modules/1/x.ko.zst": "x.ko"}}
+		if err := p.send(&lister{}, epoch, &room); !errors.Is(err, want) {
+			t.Errorf("%v, and %d bytes are left", err, room)
+		}
+	}
+}
+
 // only returns options with one module, x.
 func only(o Options, dep, file, content string) Options {
 	contents := map[string]string{"lib/modules/1/modules.dep": dep}

@@ -22,7 +22,8 @@ type pick struct {
 }
 
 // send walks the object and sends what is picked of it, decompressed.
-func (p *pick) send(s rootfs.Sink, at time.Time) error {
+// *room is how much there is room for, and is less then.
+func (p *pick) send(s rootfs.Sink, at time.Time, room *int64) error {
 	left := maps.Clone(p.files)
 	err := p.object.Walk(func(e rootfs.Entry, data io.Reader) error {
 		to, ok := left[e.Path]
@@ -31,6 +32,9 @@ func (p *pick) send(s rootfs.Sink, at time.Time) error {
 		}
 		delete(left, e.Path)
 		plain, size, err := expand(e, data)
+		if *room -= entrySize(to, size); err == nil && *room < 0 {
+			err = errTooMuch
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", path.Join(p.object.Path, e.Path), err)
 		}
@@ -56,7 +60,13 @@ func compression(file string) (plain, name string) {
 	return file, ""
 }
 
-var errTooLong = fmt.Errorf("expands to more than %d MiB", MaxModule>>20)
+var (
+	errTooLong = fmt.Errorf("expands to more than %d MiB", MaxModule>>20)
+	errTooMuch = fmt.Errorf("modules and firmware have more than %d MiB in all: load fewer modules or less firmware", MaxRest>>20)
+)
+
+// entrySize is what an entry takes in an archive at most.
+func entrySize(path string, size int64) int64 { return 128 + int64(len(path)) + size }
 
 // expand returns the plain content of a file that its name may say to be
 // compressed.
