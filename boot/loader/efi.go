@@ -3,6 +3,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"thaw/boot/uki"
@@ -47,7 +48,7 @@ func systemdBoot(m *Menu, program File) (*rootfs.Tree, error) {
 	for i := range m.Entries {
 		e := &m.Entries[i]
 		if e.UKI.given() {
-			p.file("EFI/Linux/"+e.ID+".efi", e.UKI)
+			p.file(unifiedName(e), e.UKI)
 			continue
 		}
 		if len(e.DTBs) > 0 {
@@ -136,6 +137,28 @@ func firmware(m *Menu) (*rootfs.Tree, error) {
 	p.text("startup.nsh", script, "\r\n")
 	return &p.Tree, nil
 }
+
+// Places says in which files of a tree by [SystemdBoot], [EFI] or [Isolinux] the first
+// entry of its menu has kernel and initrd: files of their own, or a unified kernel image
+// for both. They are empty for what the entry does not have.
+func Places(t *rootfs.Tree, m Menu) (kernel, initrd string) {
+	e := &m.Entries[0]
+	boot, _ := fallback(m.Machine)
+	names := []string{dirOf(e) + "/" + kernelName, unifiedName(e), boot}
+	if i := slices.IndexFunc(names, t.Has); i >= 0 {
+		kernel = names[i]
+	}
+	switch {
+	case e.UKI.given():
+		initrd = kernel
+	case e.Initrd.given():
+		initrd = dirOf(e) + "/" + initrdName
+	}
+	return kernel, initrd
+}
+
+// unifiedName is where systemd-boot looks for an entry that is a unified kernel image.
+func unifiedName(e *Entry) string { return "EFI/Linux/" + e.ID + ".efi" }
 
 // startup is a script of the UEFI Shell (UEFI Shell Specification 2.2), which begins
 // on no disk: it looks for the one with the kernel.

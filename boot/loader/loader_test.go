@@ -237,3 +237,30 @@ func TestEveryMachine(t *testing.T) {
 		}
 	}
 }
+
+// Kernel and initrd are where a tree says.
+func TestPlaces(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		make           func(m loader.Menu) (*rootfs.Tree, error)
+		entry          loader.Entry
+		kernel, initrd string
+	}{
+		{"a unified image", loader.EFI, whole(), "EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/BOOTX64.EFI"},
+		{"a kernel alone", loader.EFI, bare(), "EFI/BOOT/BOOTX64.EFI", ""},
+		{"a kernel", loader.EFI, full(), "boot/nixos/kernel", "boot/nixos/initrd"},
+		{"an entry", func(m loader.Menu) (*rootfs.Tree, error) { return loader.SystemdBoot(m, file("P")) }, full(), "boot/nixos/kernel", "boot/nixos/initrd"},
+		{"a unified entry", func(m loader.Menu) (*rootfs.Tree, error) { return loader.SystemdBoot(m, file("P")) }, whole(), "EFI/Linux/whole.efi", "EFI/Linux/whole.efi"},
+		{"on a CD", func(m loader.Menu) (*rootfs.Tree, error) { return loader.Isolinux(m, file("P"), file("C")) }, full(), "boot/nixos/kernel", "boot/nixos/initrd"},
+	} {
+		m := menu(uki.X64, c.entry)
+		tree, err := c.make(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kernel, initrd := loader.Places(tree, m)
+		if kernel != c.kernel || initrd != c.initrd || !tree.Has(kernel) || initrd != "" && !tree.Has(initrd) {
+			t.Errorf("%s: %q and %q", c.name, kernel, initrd)
+		}
+	}
+}
