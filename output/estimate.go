@@ -13,9 +13,11 @@ import (
 
 // Extra is what is known of a disk or CD besides the root file system.
 type Extra struct {
-	Raw []estimate.Size // of what has a place of its own
-	// Files are those of partitions, by index; of a CD, those that UEFI boots from.
-	// There are none where a BIOS boots it: all that it boots from is in Raw.
+	// Raw is what has a place of its own; on a CD, what BIOSes boot from, of which
+	// nothing is what UEFI boots from.
+	Raw []estimate.Size
+	// Files are those of partitions, by index; of a CD, those that UEFI boots from, if
+	// it does.
 	Files []Files
 }
 
@@ -41,8 +43,7 @@ func Estimate(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (estimat
 	case o.Disk != nil:
 		return estimateDisk(c, o, p, x)
 	case o.ISO != nil:
-		s, err := estimateISO(c, o, p, x)
-		return s, nil, err
+		return estimateISO(c, o, p, x)
 	}
 	return estimateVolume(c, alone(o), p), nil, nil
 }
@@ -122,26 +123,32 @@ func estimatePartition(c *estimate.Content, o *spec.Output, i int, size spec.Siz
 	return estimateVolume(x.Files[i].content(), v, p), nil
 }
 
-// estimateISO estimates both images, and the CD for each of the three sizes.
-func estimateISO(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (s estimate.Size, err error) {
-	var boot estimate.Size
-	bios := len(x.Files) == 0
-	if bios {
-		boot = x.Raw[0]
-	} else if boot, err = estimateFAT(isoEFI(o.ISO), p, &x.Files[0]); err != nil {
-		return s, at(p.whole(o), err)
+// estimateISO estimates what is booted from and the root file system, and lays out the CD
+// for each of the three sizes.
+func estimateISO(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (s estimate.Size, likely *disk.Map, err error) {
+	var uefi, bios estimate.Size
+	if len(x.Raw) > 0 {
+		bios = x.Raw[0]
+	}
+	if len(x.Files) > 0 {
+		if uefi, err = estimateFAT(isoEFI(o.ISO, len(x.Raw) > 0), p, &x.Files[0]); err != nil {
+			return s, nil, at(p.whole(o), err)
+		}
 	}
 	root := estimateVolume(c, isoRoot(o.ISO), p)
-	if s.Least, err = sizeISO(o, p, boot.Least, bios, root.Least); err != nil {
-		return s, err
+	least, err := layoutISO(o, p, uefi.Least, bios.Least, root.Least)
+	if err != nil {
+		return s, nil, err
 	}
-	if s.Likely, err = sizeISO(o, p, boot.Likely, bios, root.Likely); err != nil {
-		return s, err
+	m, err := layoutISO(o, p, uefi.Likely, bios.Likely, root.Likely)
+	if err != nil {
+		return s, nil, err
 	}
-	if s.Most, err = sizeISO(o, p, min(boot.Most, maxDisk), bios, root.Most); err != nil { // it cannot be
-		s.Most = maxDisk
+	s = estimate.Size{Least: least.Size, Likely: m.Size, Most: maxDisk}
+	if most, err := layoutISO(o, p, min(uefi.Most, maxDisk), min(bios.Most, maxDisk), root.Most); err == nil { // else it cannot be
+		s.Most = most.Size
 	}
-	return s, nil
+	return s, &m, nil
 }
 
 // maxDisk is more than any disk has, and far from overflows.

@@ -29,9 +29,10 @@ type volume struct {
 	ero  *spec.Erofs
 	fat  *spec.Vfat
 
-	files  *rootfs.Tree // all that will be in it, if that is known
-	start  int64        // where on the disk it is, in bytes
-	sector int          // of the disk, in bytes
+	files   *rootfs.Tree // all that will be in it, if that is known
+	start   int64        // where on the disk it is, in bytes
+	sector  int          // of the disk, in bytes
+	cluster int          // of FAT, in bytes; 0 for what its size says
 }
 
 // rootName is what the identifiers of the root file system are derived from, in
@@ -151,7 +152,7 @@ func (v *volume) ext4Options(p *Params) ext4.Options {
 func (v *volume) vfatOptions(p *Params) (vfat.Options, error) {
 	opt := vfat.Options{
 		Serial: serial(p, v.fat.Serial, v.name+"/vfat/serial"), Label: v.fat.Label, Bits: v.fat.Bits,
-		SectorSize: v.sector, HiddenSectors: uint32(v.start / int64(v.sector)),
+		SectorSize: v.sector, ClusterSize: v.cluster, HiddenSectors: uint32(v.start / int64(v.sector)),
 	}
 	if v.size.Kind == spec.Fixed {
 		opt.Size = v.size.Bytes

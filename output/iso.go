@@ -2,15 +2,43 @@ package output
 
 import (
 	"cmp"
+	"fmt"
 	"io"
 
 	"thaw/image/disk"
 	"thaw/image/iso"
+	"thaw/image/vfat"
 	"thaw/rootfs"
 	"thaw/spec"
 )
 
-// isoWriter writes a CD: what a machine boots from, an image for UEFI or files for
+// CD is what machines boot from a CD.
+type CD struct {
+	// UEFI are the files of the file system that UEFI boots from; nil for none.
+	UEFI *rootfs.Tree
+	// BIOS are the files of the CD itself that BIOSes boot from; nil for none.
+	BIOS   *rootfs.Tree
+	Loader string // the one of BIOS that they start
+	Code   []byte // at the start of the CD where it is a disk, up to CDCodeSize bytes
+	// Within are files of BIOS, by their paths, that are found in files of UEFI: they
+	// are on the CD once.
+	Within map[string]Within
+}
+
+// Within is a place in a file, which is a multiple of [Sector].
+type Within struct {
+	Path   string
+	Offset int64
+}
+
+const (
+	// Sector is how many bytes a sector of a CD has.
+	Sector = 2048
+	// CDCodeSize is how many bytes the code at the start of a CD has at most.
+	CDCodeSize = 432
+)
+
+// isoWriter writes a CD: what machines boot from, an image for UEFI and files for
 // BIOSes, and behind it the root file system.
 type isoWriter struct {
 	of     *spec.ISO
@@ -21,19 +49,15 @@ type isoWriter struct {
 
 // newISO makes a Writer of a CD to f.
 func newISO(f File, o *spec.Output, p *Params) (*Writer, error) {
-	bios, err := p.Source.BIOS()
+	cd, err := p.Source.CD(o)
 	if err != nil {
 		return nil, err
 	}
-	d, err := openISO(f, o, p, bios)
+	d, err := openISO(f, o, p, cd)
 	if err != nil {
 		return nil, err
 	}
-	tree, err := p.Source.Boot(o)
-	if err != nil {
-		return nil, err
-	}
-	if err := d.boot(tree, bios); err != nil {
+	if err := d.boot(cd); err != nil {
 		return nil, err
 	}
 	section, err := d.root()
@@ -44,32 +68,33 @@ func newISO(f File, o *spec.Output, p *Params) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	finish := func() (int64, error) {
+	w := &Writer{sinks: []rootfs.Sink{fs}, leave: func() { fs.Close() }}
+	w.finish = func() (int64, error) {
 		if err := fs.Close(); err != nil {
 			return 0, err
 		}
-		size, err := d.end(section, fs.Size())
+		m, err := d.end(section, fs.Size())
 		if err != nil {
 			return 0, err
 		}
-		return size, f.Truncate(size)
+		w.layout = &m
+		return m.Size, f.Truncate(m.Size)
 	}
-	return &Writer{sinks: []rootfs.Sink{fs}, finish: finish, leave: func() { fs.Close() }}, nil
+	return w, nil
 }
 
-// openISO makes the writer of a CD with nothing on it. bios is what a BIOS boots, nil
-// for nothing.
-func openISO(w io.WriterAt, o *spec.Output, p *Params, bios *BIOS) (*isoWriter, error) {
+// openISO makes the writer of a CD with nothing on it.
+func openISO(w io.WriterAt, o *spec.Output, p *Params, cd *CD) (*isoWriter, error) {
 	d := &isoWriter{of: o.ISO, params: p, place: p.whole(o)}
-	opt := iso.Options{Label: d.of.Label, Time: p.Time}
-	switch d.of.Table {
-	case "gpt":
-		opt.Disk = disk.Options{Table: disk.GPT, GUID: disk.MakeGUID(p.ID("iso/guid"))}
-	case "mbr":
-		opt.Disk = disk.Options{Table: disk.MBR, Signature: serial(p, 0, "iso/signature")}
-	}
-	if bios != nil {
-		opt.BIOS, opt.Code = bios.File, bios.Code
+	opt := iso.Options{Label: d.of.Label, Time: p.Time, BIOS: cd.Loader, Code: cd.Code}
+	if d.of.Table != "none" {
+		opt.Disk.Table = tables[d.of.Table]
+		if opt.Disk.Table != disk.MBR {
+			opt.Disk.GUID = disk.MakeGUID(p.ID("iso/guid"))
+		}
+		if opt.Disk.Table != disk.GPT {
+			opt.Disk.Signature = serial(p, 0, "iso/signature")
+		}
 	}
 	var err error
 	d.iso, err = iso.NewWriter(w, opt)
@@ -92,14 +117,16 @@ func (d *isoWriter) key(name string) string {
 }
 
 // partition is one in the table, if there is a table.
-func (d *isoWriter) partition(name string, kind disk.GUID, id string) disk.Partition {
+func (d *isoWriter) partition(name string, kind disk.GUID, id string) (p disk.Partition) {
 	switch d.of.Table {
-	case "gpt":
-		return disk.Partition{Name: name, Type: kind, GUID: disk.MakeGUID(d.params.ID(id + "/partition-guid"))}
+	case "none":
+		return p
 	case "mbr":
 		return disk.Partition{Type: kind}
 	}
-	return disk.Partition{}
+	p = disk.Partition{Name: name, Type: kind, GUID: disk.MakeGUID(d.params.ID(id + "/partition-guid"))}
+	p.InMBR = d.of.Table == "hybrid" && kind == disk.TypeESP
+	return p
 }
 
 // image begins a file that is a partition, too.
@@ -109,9 +136,12 @@ func (d *isoWriter) image(m iso.Image, name string) (*iso.Section, error) {
 	return s, at(d.place, err)
 }
 
+// efiImage is the name of the file that UEFI boots from.
+const efiImage = "efi.img"
+
 // efi begins what UEFI boots from.
 func (d *isoWriter) efi() (*iso.Section, error) {
-	return d.image(iso.Image{UEFI: true, Partition: d.partition("esp", disk.TypeESP, "iso/efi")}, "efi.img")
+	return d.image(iso.Image{UEFI: true, Partition: d.partition("esp", disk.TypeESP, "iso/efi")}, efiImage)
 }
 
 // root begins the root file system.
@@ -131,24 +161,42 @@ func isoRoot(of *spec.ISO) *volume {
 	return &volume{name: rootName, sqfs: of.Root.Squashfs, ero: of.Root.Erofs}
 }
 
-// isoEFI returns the volume that UEFI boots from.
-func isoEFI(of *spec.ISO) *volume {
-	return &volume{name: "iso/efi", size: of.EFI, fat: &spec.Vfat{}, sector: 512}
+// sharedCluster is the size of clusters of a file system in which files of the CD lie: a
+// file begins where a sector does.
+const sharedCluster = 2 * Sector
+
+// isoEFI returns the volume that UEFI boots from. If it is shared, files of the CD lie in
+// it.
+func isoEFI(of *spec.ISO, shared bool) *volume {
+	v := &volume{name: "iso/efi", size: of.EFI, fat: &spec.Vfat{}, sector: 512}
+	if shared {
+		v.cluster = sharedCluster
+	}
+	return v
 }
 
-// boot writes what a machine boots from.
-func (d *isoWriter) boot(tree *rootfs.Tree, bios *BIOS) error {
-	if bios != nil {
-		return at(d.place, tree.Send(rootfs.Check(d.iso)))
+// boot writes what machines boot from.
+func (d *isoWriter) boot(cd *CD) error {
+	if cd.BIOS == nil {
+		if err := d.top(); err != nil {
+			return err
+		}
+		return d.uefi(cd.UEFI, nil)
 	}
-	if err := d.top(); err != nil {
-		return err
+	shared := &sharing{Sink: rootfs.Check(d.iso), within: cd.Within}
+	if err := cd.BIOS.Send(shared); err != nil || cd.UEFI == nil {
+		return at(d.place, err)
 	}
+	return d.uefi(cd.UEFI, shared)
+}
+
+// uefi writes what UEFI boots from, and the files of the CD that are in there.
+func (d *isoWriter) uefi(tree *rootfs.Tree, shared *sharing) error {
 	section, err := d.efi()
 	if err != nil {
 		return err
 	}
-	v := isoEFI(d.of)
+	v := isoEFI(d.of, shared != nil)
 	v.files, v.start = tree, section.Start()
 	fs, err := newFileSystem(section, d.params, v, d.key("efi"))
 	if err != nil {
@@ -161,46 +209,88 @@ func (d *isoWriter) boot(tree *rootfs.Tree, bios *BIOS) error {
 	if err != nil {
 		return err
 	}
-	return at(d.place, section.End(fs.Size()))
+	err = section.End(fs.Size())
+	if err == nil && shared != nil {
+		err = shared.add(d.iso, fs.(*placed).fileSystem.(*vfat.Writer))
+	}
+	return at(d.place, err)
 }
 
-// end ends the root file system, which has that many bytes, and the CD.
-func (d *isoWriter) end(root *iso.Section, size int64) (int64, error) {
+// sharing keeps back files that lie in others.
+type sharing struct {
+	rootfs.Sink
+	within map[string]Within
+	files  []rootfs.Entry
+}
+
+// Add implements [rootfs.Sink]. It does not read what is elsewhere.
+func (s *sharing) Add(e rootfs.Entry, data io.Reader) error {
+	if _, ok := s.within[e.Path]; !ok {
+		return s.Sink.Add(e, data)
+	}
+	s.files = append(s.files, e)
+	return nil
+}
+
+// add adds the files that were kept back, which lie in the file system that UEFI boots
+// from.
+func (s *sharing) add(w *iso.Writer, fat *vfat.Writer) error {
+	for _, e := range s.files {
+		in := s.within[e.Path]
+		off, ok := fat.Place(in.Path)
+		if !ok {
+			return fmt.Errorf("%q is to be in %q, which is not there", e.Path, in.Path)
+		}
+		if err := w.AddWithin(e, efiImage, off+in.Offset); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end ends the root file system, which has that many bytes, and the CD, and returns its
+// map.
+func (d *isoWriter) end(root *iso.Section, size int64) (m disk.Map, err error) {
 	if err := root.End(size); err != nil {
-		return 0, at(d.place, err)
+		return m, at(d.place, err)
 	}
 	if err := d.iso.Close(); err != nil {
-		return 0, at(d.place, err)
+		return m, at(d.place, err)
 	}
-	return d.iso.Size(), nil
+	return d.iso.Map(), nil
 }
 
-// sizeISO returns the size of a CD of which what is booted from and the root file
-// system have these.
-func sizeISO(o *spec.Output, p *Params, boot int64, bios bool, root int64) (int64, error) {
-	d, err := openISO(nowhere{}, o, p, nil)
+// layoutISO says what is where on a CD, of which what UEFI boots from, what BIOSes boot
+// from and the root file system have these sizes in bytes, the first two maybe none.
+func layoutISO(o *spec.Output, p *Params, uefi, bios, root int64) (m disk.Map, err error) {
+	d, err := openISO(nowhere{}, o, p, &CD{})
 	if err == nil {
 		err = d.top()
 	}
 	if err != nil {
-		return 0, err
+		return m, err
 	}
-	begin := d.efi
-	if bios {
-		begin = func() (*iso.Section, error) { return d.image(iso.Image{}, "boot") }
-	}
-	if boot > 0 {
-		s, err := begin()
-		if err != nil {
-			return 0, err
+	for _, part := range []struct {
+		size  int64
+		begin func() (*iso.Section, error)
+	}{
+		{bios, func() (*iso.Section, error) { return d.image(iso.Image{}, "boot") }},
+		{uefi, d.efi},
+	} {
+		if part.size == 0 {
+			continue
 		}
-		if err := s.End(boot); err != nil {
-			return 0, at(d.place, err)
+		s, err := part.begin()
+		if err != nil {
+			return m, err
+		}
+		if err := s.End(part.size); err != nil {
+			return m, at(d.place, err)
 		}
 	}
 	s, err := d.root()
 	if err != nil {
-		return 0, err
+		return m, err
 	}
 	return d.end(s, root)
 }

@@ -77,45 +77,92 @@ func TestISO(t *testing.T) {
 	}
 }
 
-// forBIOS has what BIOSes boot from CDs.
-type forBIOS struct{ source }
-
-func (forBIOS) BIOS() (*output.BIOS, error) {
-	return &output.BIOS{Code: bytes.Repeat([]byte{0x90}, 432), File: "isolinux.bin"}, nil
+// forBIOS has what BIOSes boot from CDs, and what UEFI does.
+type forBIOS struct {
+	source
+	uefi bool
 }
 
-func (s forBIOS) Boot(o *spec.Output) (*rootfs.Tree, error) {
-	tree, err := s.source.Boot(o)
-	tree.Put(rootfs.Entry{Path: "isolinux.bin", Mode: 0o644, ModTime: time.Unix(1, 0)}, bytes.Repeat([]byte("loader"), 500))
-	return tree, err
+// kernel is in both, in one behind four sectors of others.
+var kernel = bytes.Repeat([]byte("kernel"), 1000)
+
+func (s forBIOS) CD(o *spec.Output) (*output.CD, error) {
+	cd := &output.CD{Code: bytes.Repeat([]byte{0x90}, 432), Loader: "isolinux.bin", BIOS: &rootfs.Tree{}}
+	top := rootfs.Dir(".", 0o755)
+	top.ModTime = time.Unix(1, 0)
+	cd.BIOS.Put(top, nil)
+	put := func(tree *rootfs.Tree, path string, content []byte) {
+		tree.Put(rootfs.Entry{Path: path, Mode: 0o644, ModTime: time.Unix(1, 0)}, content)
+	}
+	put(cd.BIOS, "isolinux.bin", bytes.Repeat([]byte("loader"), 500))
+	put(cd.BIOS, "kernel", kernel)
+	if !s.uefi {
+		return cd, nil
+	}
+	var err error
+	cd.UEFI, err = s.Boot(o)
+	put(cd.UEFI, "whole.efi", append(make([]byte, 4*output.Sector), kernel...))
+	cd.Within = map[string]output.Within{"kernel": {Path: "whole.efi", Offset: 4 * output.Sector}}
+	return cd, err
 }
 
-// A CD for BIOSes has as files what they boot.
+// A CD for BIOSes has as files what they boot, which may be in what UEFI boots, too.
 func TestISOForBIOS(t *testing.T) {
-	o := parse(t, "  cd: { type: iso, table: mbr }")[0]
-	dir := t.TempDir()
-	name := filepath.Join(dir, "cd.iso")
-	f, err := os.Create(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	p := params(t, dir, 2)
-	p.Source = forBIOS{}
-	w, err := output.New(f, &o, p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(fill(rootfs.Tee(w.Sinks()...)), w.Close()); err != nil {
-		t.Fatal(err)
-	}
-	files := string(testbed.Run(t, "xorriso", "-indev", name, "-find", "/", "-type", "f", "-exec", "echo"))
-	if files != "'/EFI/BOOT/BOOTX64.EFI'\n'/isolinux.bin'\n'/root.squashfs'\n" {
-		t.Errorf("it has %s", files)
-	}
-	if boots := string(testbed.Run(t, "xorriso", "-indev", name, "-report_el_torito", "plain")); !strings.Contains(boots, "BIOS  y   none") ||
-		!strings.Contains(boots, "/isolinux.bin") || strings.Contains(boots, "UEFI") {
-		t.Errorf("it boots %s", boots)
+	outs := parse(t, `
+  a: { type: iso, table: mbr }
+  b: { type: iso, table: hybrid, efi: 40M }
+  c: { type: iso }
+`)
+	for i, want := range []struct {
+		uefi         bool
+		files, boots string
+	}{
+		{false, "isolinux.bin\nkernel\nroot.squashfs\n", "BIOS  y   none"},
+		{true, "efi.img\nisolinux.bin\nkernel\nroot.squashfs\n", "BIOS  y   none"},
+		{true, "efi.img\nisolinux.bin\nkernel\nroot.squashfs\n", "UEFI  y   none"},
+	} {
+		dir := t.TempDir()
+		name := filepath.Join(dir, "cd.iso")
+		f, err := os.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		p := params(t, dir, 2)
+		p.Source = forBIOS{uefi: want.uefi}
+		w, err := output.New(f, &outs[i], p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(fill(rootfs.Tee(w.Sinks()...)), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		to := filepath.Join(dir, "files")
+		testbed.Run(t, "xorriso", "-osirrox", "on", "-indev", name, "-extract", "/", to)
+		if list := string(testbed.Run(t, "ls", to)); list != want.files {
+			t.Errorf("%s has %q", outs[i].Name, list)
+		}
+		if b, err := os.ReadFile(filepath.Join(to, "kernel")); err != nil || !bytes.Equal(b, kernel) {
+			t.Errorf("%s has another kernel: %v", outs[i].Name, err)
+		}
+		boots := string(testbed.Run(t, "xorriso", "-indev", name, "-report_el_torito", "plain", "-report_system_area", "plain"))
+		if !strings.Contains(boots, want.boots) || !strings.Contains(boots, "/isolinux.bin") || strings.Contains(boots, "UEFI") != want.uefi {
+			t.Errorf("%s boots %s", outs[i].Name, boots)
+		}
+		if !want.uefi {
+			continue
+		}
+		whole, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := bytes.Count(whole, kernel); n != 1 {
+			t.Errorf("%s has the kernel %d times", outs[i].Name, n)
+		}
+		testbed.Run(t, "fsck.vfat", "-n", filepath.Join(to, "efi.img"))
+		if got := testbed.Run(t, "sgdisk", "-v", name); !bytes.Contains(got, []byte("No problems found")) {
+			t.Errorf("%s: sgdisk says %s", outs[i].Name, got)
+		}
 	}
 }
 

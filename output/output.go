@@ -68,9 +68,11 @@ type Source interface {
 	Files(o *spec.Output, partition int) (*rootfs.Tree, error)
 	// Boot returns what the boot loader reads.
 	Boot(o *spec.Output) (*rootfs.Tree, error)
-	// BIOS returns what BIOSes start, nil for nothing. Its code goes to the start of
-	// disks, and its loader into partitions with what boot loaders read.
+	// BIOS returns what BIOSes start from a disk, nil for nothing. Its code goes to
+	// the start, and its loader into partitions with what boot loaders read.
 	BIOS() (*BIOS, error)
+	// CD returns what machines boot from a CD.
+	CD(o *spec.Output) (*CD, error)
 	// Raw opens what has a place of its own, and tells its size in bytes.
 	Raw(o *spec.Output, raw int) (content io.ReadCloser, size int64, err error)
 }
@@ -78,11 +80,10 @@ type Source interface {
 // CodeSize is how many bytes the code at the start of a disk has at most.
 const CodeSize = 440
 
-// BIOS is what BIOSes start.
+// BIOS is what BIOSes start from a disk.
 type BIOS struct {
-	Code   []byte           // at the start of the disk, up to CodeSize bytes
-	Loader *syslinux.Loader // of disks
-	File   string           // of CDs: what is started, among what the boot loader reads
+	Code   []byte // at the start of the disk, up to CodeSize bytes
+	Loader *syslinux.Loader
 }
 
 // File is a file that is written and read. It is empty at first.
@@ -99,7 +100,7 @@ type Writer struct {
 	finish func() (size int64, err error)
 	leave  func() // ends what works for the writer; nil for nothing
 	size   int64
-	layout *disk.Map
+	layout *disk.Map // of disks and CDs
 	image  *Image
 }
 
@@ -175,7 +176,7 @@ func (w *Writer) Abort() {
 // Size returns how many bytes the file has. It is known after Close.
 func (w *Writer) Size() int64 { return w.size }
 
-// Map returns the map of a disk, nil for other outputs. It is known after Close.
+// Map returns the map of a disk or CD, nil for other outputs. It is known after Close.
 func (w *Writer) Map() *disk.Map { return w.layout }
 
 // Image returns what a container image has, nil for other outputs. It is known after

@@ -44,6 +44,11 @@ type source struct{}
 
 func (source) BIOS() (*output.BIOS, error) { return nil, nil }
 
+func (s source) CD(o *spec.Output) (*output.CD, error) {
+	tree, err := s.Boot(o)
+	return &output.CD{UEFI: tree}, err
+}
+
 func (source) Raw(o *spec.Output, i int) (io.ReadCloser, int64, error) {
 	text := strings.Repeat("raw", 100+i)
 	return io.NopCloser(strings.NewReader(text)), int64(len(text)), nil

@@ -12,18 +12,27 @@ type Boot struct {
 	Kernel   string   `key:"kernel" is:"boot file" default:"auto"`
 	Initrd   string   `key:"initrd" is:"initrd" unset:"generate with the key generate, none without a kernel, otherwise auto"`
 	Cmdline  string   `key:"cmdline" is:"kernel arguments" unset:"empty"`
-	Loader   string   `key:"loader" only:"none uki systemd-boot efi extlinux raspberry-pi syslinux isolinux" default:"none"`
+	Loader   string   `key:"loader" only:"none uki systemd-boot efi extlinux raspberry-pi syslinux" default:"none"`
 	Title    string   `key:"title" is:"line" unset:"the name of the spec"`
 	Timeout  int      `key:"timeout" range:"0 3600" default:"0"` // seconds; 0 for no menu
 	Generate *Initrd  `key:"generate" unset:"nothing is generated"`
 	Stub     *Blob    `key:"stub" unset:"needed for uki; with systemd-boot, kernel and initrd are files of their own"`
-	Program  *Blob    `key:"program" unset:"needed for systemd-boot, syslinux and isolinux"`
-	Ldlinux  *Blob    `key:"ldlinux" unset:"needed for syslinux and isolinux"`
-	MBR      *Blob    `key:"mbr" unset:"needed for syslinux; with isolinux, a BIOS boots from CDs alone"`
+	Program  *Blob    `key:"program" unset:"needed for systemd-boot and syslinux"`
+	Ldlinux  *Blob    `key:"ldlinux" unset:"needed for syslinux"`
+	MBR      *Blob    `key:"mbr" unset:"needed for syslinux"`
 	DTB      *Blob    `key:"dtb" unset:"none"`
 	DTBs     *Blob    `key:"dtbs" unset:"none"`
 	Firmware *Blob    `key:"firmware" unset:"needed for raspberry-pi"`
 	Config   []string `key:"config" is:"line" unset:"nothing"`
+
+	Isolinux *Isolinux `key:"isolinux" unset:"no BIOS boots from CDs"`
+}
+
+// Isolinux is what BIOSes boot from CDs, beside the loader for UEFI or alone.
+type Isolinux struct {
+	Program *Blob `key:"program" need:"yes"`
+	Ldlinux *Blob `key:"ldlinux" need:"yes"`
+	MBR     *Blob `key:"mbr" unset:"a BIOS boots from the CD, and not where it is a disk"`
 }
 
 // Blob is a file, or where it is asked for a directory. One of its fields is set.
@@ -58,7 +67,6 @@ var loaderKeys = map[string]struct{ needs, takes []string }{
 	"efi":          {takes: []string{"stub"}},
 	"extlinux":     {takes: []string{"timeout", "dtb", "dtbs"}},
 	"raspberry-pi": {needs: []string{"firmware"}, takes: []string{"dtb", "dtbs", "config"}},
-	"isolinux":     {needs: []string{"program", "ldlinux"}, takes: []string{"mbr", "timeout"}},
 	"syslinux":     {needs: []string{"program", "ldlinux", "mbr"}, takes: []string{"timeout"}},
 }
 
@@ -76,6 +84,9 @@ func (c *checker) boot() {
 		}
 		if b.Loader != "none" {
 			c.errorf("boot.loader", "a boot loader needs a kernel, and boot.kernel is none")
+		}
+		if b.Isolinux != nil {
+			c.errorf("boot.isolinux", "a boot loader needs a kernel, and boot.kernel is none")
 		}
 		b.Initrd = "none"
 	}
@@ -98,6 +109,7 @@ func (c *checker) boot() {
 		switch {
 		case slices.Contains(keys.needs, key) && !given:
 			c.errorf("boot.loader", "%s needs the key %q", b.Loader, key)
+		case key == "timeout" && b.Isolinux != nil:
 		case given && !slices.Contains(keys.needs, key) && !slices.Contains(keys.takes, key):
 			c.errorf(at, "this is not for the loader %s", b.Loader)
 		}
@@ -105,7 +117,10 @@ func (c *checker) boot() {
 	if b.DTB != nil && b.DTBs != nil {
 		c.errorf("boot.dtb", "dtb and dtbs exclude each other")
 	}
-	if b.Loader != "none" {
+	if b.Isolinux != nil {
+		c.isolinux()
+	}
+	if b.Loader != "none" || b.Isolinux != nil {
 		b.Title = cmp.Or(b.Title, c.spec.Name)
 	}
 }
@@ -123,6 +138,9 @@ func (b *Boot) StoreFiles() (files []string) {
 		}
 	}
 	add(b.Stub, b.Program, b.Ldlinux, b.MBR, b.DTB, b.DTBs, b.Firmware)
+	if i := b.Isolinux; i != nil {
+		add(i.Program, i.Ldlinux, i.MBR)
+	}
 	for _, name := range []string{b.Kernel, b.Initrd} {
 		if strings.HasPrefix(name, "/") {
 			files = append(files, name)

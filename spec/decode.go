@@ -287,7 +287,12 @@ func (d *decoder) text(v reflect.Value, f *field, n *node, path string) {
 		if len(f.only) == 1 {
 			d.add(n, path, "%s is not supported; %q is", clip(n.text), f.only[0])
 		} else {
-			d.add(n, path, "%s is not one of %s%s", clip(n.text), strings.Join(f.only, ", "), didYouMean(n.text, f.only))
+			hint := didYouMean(n.text, f.only)
+			parent := path[:max(0, strings.LastIndexByte(path, '.'))]
+			if slices.ContainsFunc(d.objects.places(), func(p place) bool { return p.path == parent && slices.Contains(names(p.fields), n.text) }) {
+				hint = " (it is a key beside this one)"
+			}
+			d.add(n, path, "%s is not one of %s%s", clip(n.text), strings.Join(f.only, ", "), hint)
 		}
 		return
 	}

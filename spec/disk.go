@@ -154,8 +154,6 @@ func (c *checker) partition(d *Disk, p *Partition, at string, last bool) {
 	switch {
 	case p.Content == "boot" && (c.spec.Boot == nil || c.spec.Boot.Loader == "none"):
 		c.errorf(at+".content", "it has what a boot loader reads, and boot.loader says that there is none")
-	case p.Content == "boot" && c.spec.Boot.Loader == "isolinux":
-		c.errorf(at+".content", "isolinux starts from a CD, an output of the type iso; syslinux starts from a disk")
 	case p.Content == "boot" && p.FS != "vfat" && p.FS != "ext4":
 		c.errorf(at+".fs", "boot loaders read vfat, and some ext4")
 	case p.Content == "boot" && c.spec.Boot.Loader != "extlinux" && p.FS != "vfat":

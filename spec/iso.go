@@ -5,25 +5,39 @@ import (
 	"strings"
 )
 
-// isoLoaders are the loaders that a CD boots with.
-var isoLoaders = []string{"uki", "systemd-boot", "efi", "isolinux"}
+// uefiLoaders are the loaders that UEFI starts from a CD.
+var uefiLoaders = []string{"uki", "systemd-boot", "efi"}
 
 // BootsISO reports whether a CD can boot in that way.
-func (b *Boot) BootsISO() bool { return b != nil && slices.Contains(isoLoaders, b.Loader) }
+func (b *Boot) BootsISO() bool { return b != nil && (b.UEFI() || b.Isolinux != nil) }
+
+// UEFI reports whether the loader is one that UEFI starts from a CD.
+func (b *Boot) UEFI() bool { return slices.Contains(uefiLoaders, b.Loader) }
+
+// isolinux checks what BIOSes boot from CDs.
+func (c *checker) isolinux() {
+	const at = "boot.isolinux"
+	if arch := c.spec.Arch; arch != "" && arch != "x86_64-linux" && arch != "i686-linux" {
+		c.errorf(at, "machines of %s have no BIOS", arch)
+	}
+	if len(c.spec.Outputs) > 0 && !slices.ContainsFunc(c.spec.Outputs, func(o Output) bool { return o.ISO != nil }) {
+		c.errorf(at, "CDs boot by it, and no output is of the type iso; disks boot by the loader syslinux")
+	}
+}
 
 func (c *checker) iso(iso *ISO, at string) {
-	if !c.spec.Boot.BootsISO() {
+	if b := c.spec.Boot; !b.BootsISO() {
 		loader := "none"
-		if c.spec.Boot != nil {
-			loader = c.spec.Boot.Loader
+		if b != nil {
+			loader = b.Loader
 		}
-		c.errorf(at+".type", "boot.loader is %s, and a CD needs one of %s", loader, strings.Join(isoLoaders, ", "))
-	} else if c.spec.Boot.Loader == "isolinux" {
-		if iso.EFI != (Size{Kind: Fit}) {
-			c.errorf(at+".efi", "isolinux is for BIOSes, and there is nothing that UEFI boots from")
+		c.errorf(at+".type", "boot.loader is %s, and a CD needs one of %s, or boot.isolinux for BIOSes", loader, strings.Join(uefiLoaders, ", "))
+	} else {
+		if !b.UEFI() && iso.EFI != (Size{Kind: Fit}) {
+			c.errorf(at+".efi", "boot.loader is %s, and there is nothing that UEFI boots from", b.Loader)
 		}
-		if iso.Table == "none" && c.spec.Boot.MBR != nil {
-			c.errorf(at+".table", "boot.mbr is in front of a partition table, and there is none")
+		if iso.Table == "none" && b.Isolinux != nil && b.Isolinux.MBR != nil {
+			c.errorf(at+".table", "boot.isolinux.mbr is in front of a partition table, and there is none")
 		}
 	}
 	if iso.EFI.Kind == Fill {

@@ -36,11 +36,11 @@ type Disk struct {
 	Partitions []Partition `key:"partitions" unset:"one with the root file system"` // as they lie on the disk
 }
 
-// ISO is a CD, which is a disk, too: with what UEFI boots and, as a file and as a
+// ISO is a CD, which is a disk, too: with what machines boot and, as a file and as a
 // partition, the root file system.
 type ISO struct {
 	Label string   `key:"label" is:"volume label" default:"NIXOS_ISO"`
-	Table string   `key:"table" only:"gpt mbr none" default:"gpt"`
+	Table string   `key:"table" only:"gpt mbr hybrid none" default:"gpt"`
 	EFI   Size     `key:"efi" is:"size" default:"fit"` // fit or fixed
 	Root  *ISORoot `key:"root" unset:"squashfs, compressed with zstd"`
 }

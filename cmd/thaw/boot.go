@@ -273,27 +273,32 @@ func (c *content) blobFiles(key string, b *spec.Blob) (map[string]loader.File, e
 
 // Boot implements [output.Source].
 func (c *content) Boot(o *spec.Output) (*rootfs.Tree, error) {
-	b := c.work.target.spec.Boot
-	m, err := c.menu(o, b.Stub != nil)
+	m, _, err := c.menu(o, c.work.target.spec.Boot.Stub != nil)
 	if err != nil {
 		return nil, err
 	}
 	return c.loaderTree(m)
 }
 
-// menu returns what a loader starts, as a unified kernel image or as files.
-func (c *content) menu(o *spec.Output, unified bool) (m loader.Menu, err error) {
+// menu returns what a loader starts, as a unified kernel image, which it returns, too, or
+// as files.
+func (c *content) menu(o *spec.Output, unified bool) (m loader.Menu, whole *uki.Image, err error) {
 	b := c.work.target.spec.Boot
 	s, err := c.system(o)
 	if err != nil {
-		return m, err
+		return m, nil, err
 	}
 	m = loader.Menu{Machine: s.machine, Timeout: b.Timeout, Time: c.work.plan.Time}
 	e := loader.Entry{ID: entryID(c.work.target.spec.Name), Title: b.Title}
 	if unified {
-		if e.UKI, err = c.unified(s); err != nil {
-			return m, err
+		align := int64(0)
+		if o.ISO != nil && b.Isolinux != nil {
+			align = output.Sector
 		}
+		if whole, err = c.unified(s, align); err != nil {
+			return m, nil, err
+		}
+		e.UKI = loader.File{Size: whole.Size(), Open: whole.Open}
 	} else {
 		e.Kernel, e.Cmdline = loader.Section(s.kernel), s.cmdline
 		if s.initrd != nil {
@@ -301,32 +306,32 @@ func (c *content) menu(o *spec.Output, unified bool) (m loader.Menu, err error) 
 		}
 		dtb, err := c.blobFile("dtb", b.DTB)
 		if err != nil {
-			return m, err
+			return m, nil, err
 		}
 		if dtb != nil {
 			e.DTB = loader.Section(dtb)
 		}
 		if e.DTBs, err = c.blobFiles("dtbs", b.DTBs); err != nil {
-			return m, err
+			return m, nil, err
 		}
 	}
 	m.Entries = []loader.Entry{e}
-	return m, nil
+	return m, whole, nil
 }
 
 // entryID makes a name for an entry of a menu of that of a spec.
 func entryID(name string) string { return strings.TrimRight(name, "._-") }
 
 // unified makes a unified kernel image.
-func (c *content) unified(s *bootable) (loader.File, error) {
+func (c *content) unified(s *bootable, align int64) (*uki.Image, error) {
 	b := c.work.target.spec.Boot
-	p := uki.Parts{Linux: s.kernel, Cmdline: s.cmdline}
+	p := uki.Parts{Linux: s.kernel, Cmdline: s.cmdline, Align: align}
 	var err error
 	if p.Stub, err = c.blobBytes("stub", b.Stub, uki.MaxStub); err != nil {
-		return loader.File{}, err
+		return nil, err
 	}
 	if p.DTB, err = c.blobBytes("dtb", b.DTB, uki.MaxStub); err != nil {
-		return loader.File{}, err
+		return nil, err
 	}
 	if s.initrd != nil {
 		p.Initrds = []*io.SectionReader{s.initrd}
@@ -334,9 +339,9 @@ func (c *content) unified(s *bootable) (loader.File, error) {
 	p.OSRelease = fmt.Appendf(nil, "ID=%s\nPRETTY_NAME=%q\nVERSION_ID=1\n", entryID(c.work.target.spec.Name), b.Title)
 	img, err := uki.New(p)
 	if err != nil {
-		return loader.File{}, fmt.Errorf("boot.stub: %w", err)
+		return nil, fmt.Errorf("boot.stub: %w", err)
 	}
-	return loader.File{Size: img.Size(), Open: img.Open}, nil
+	return img, nil
 }
 
 // loaderTree returns the files of the loader that the spec chooses.
@@ -372,26 +377,19 @@ func (c *content) loaderTree(m loader.Menu) (*rootfs.Tree, error) {
 			return nil, err
 		}
 		return of(loader.RaspberryPi(m, firmware, b.Config))
-	case "isolinux":
-		program, err := c.blobFile("program", b.Program)
-		if err != nil {
-			return nil, err
-		}
-		c32, err := c.blobFile("ldlinux", b.Ldlinux)
-		if err != nil {
-			return nil, err
-		}
-		return of(loader.Isolinux(m, loader.Section(program), loader.Section(c32)))
 	case "syslinux":
 		bios, err := c.bios()
 		if err != nil {
 			return nil, err
 		}
-		c32, err := c.blobFile("ldlinux", b.Ldlinux)
+		c32, err := c.blobBytes("ldlinux", b.Ldlinux, syslinux.MaxModule)
 		if err != nil {
 			return nil, err
 		}
-		return of(loader.Syslinux(m, loader.Bytes(bios.Sys()), loader.Section(c32)))
+		if err := bios.Fits(c32); err != nil {
+			return nil, fmt.Errorf("boot.ldlinux: %w", err)
+		}
+		return of(loader.Syslinux(m, loader.Bytes(bios.Sys()), loader.Bytes(c32)))
 	}
 	return of(nil, errors.New("there is no such loader"))
 }
@@ -412,11 +410,7 @@ func (c *content) bios() (*syslinux.Loader, error) {
 // BIOS implements [output.Source].
 func (c *content) BIOS() (*output.BIOS, error) {
 	b := c.work.target.spec.Boot
-	switch {
-	case b != nil && b.Loader == "isolinux":
-		code, err := c.blobBytes("mbr", b.MBR, output.CodeSize)
-		return &output.BIOS{Code: code, File: "isolinux.bin"}, err
-	case b == nil || b.Loader != "syslinux":
+	if b == nil || b.Loader != "syslinux" {
 		return nil, nil
 	}
 	l, err := c.bios()

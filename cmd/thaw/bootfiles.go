@@ -96,7 +96,7 @@ func (w *work) createFiles(o *destination, source *content) (*image, error) {
 
 // bootFiles returns what lies beside the root file system.
 func (c *content) bootFiles(o *spec.Output) (*rootfs.Tree, error) {
-	m, err := c.menu(o, false)
+	m, _, err := c.menu(o, false)
 	if err != nil {
 		return nil, err
 	}

@@ -114,11 +114,12 @@ func (w *work) extra(o *spec.Output) (*output.Extra, error) {
 	x := &output.Extra{}
 	if o.ISO != nil {
 		size, dirs := w.bootSize(w.target.spec.Boot)
-		if w.target.spec.Boot.Loader == "isolinux" {
-			x.Raw = []estimate.Size{size}
-			return x, nil
+		if b := w.target.spec.Boot; b.Isolinux != nil {
+			x.Raw = []estimate.Size{w.isolinuxSize(b)}
 		}
-		x.Files = []output.Files{{Store: w.held(dirs), Made: size}}
+		if w.target.spec.Boot.UEFI() {
+			x.Files = []output.Files{{Store: w.held(dirs), Made: size}}
+		}
 		return x, nil
 	}
 	if o.Disk == nil {
