@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"thaw/nar"
@@ -31,7 +32,20 @@ func ReadObject(ctx context.Context, s substituter.Substituter, info *narinfo.In
 		return err
 	}
 	defer func() { err = errors.Join(err, stream.Close()) }()
-	r := nar.NewReader(stream)
+	return ReadNAR(stream, info, visit)
+}
+
+// readers have buffers, which cost more than many a store object.
+var readers = sync.Pool{New: func() any { return nar.NewReader(nil) }}
+
+// ReadNAR is [ReadObject] for a NAR that is open.
+func ReadNAR(stream io.Reader, info *narinfo.Info, visit func(e rootfs.Entry, data io.Reader) error) error {
+	r := readers.Get().(*nar.Reader)
+	defer func() {
+		r.Reset(nil)
+		readers.Put(r)
+	}()
+	r.Reset(stream)
 	if len(info.Trust.Keys) > 0 || info.Trust.ByCA {
 		r.AllowDepth(signedDepth)
 	}

@@ -17,6 +17,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -27,14 +28,19 @@ import (
 	"thaw/narinfo"
 	"thaw/rootfs"
 	"thaw/storepath"
-	"thaw/substituter"
 )
 
 // Store is a directory of store objects. It is safe for concurrent use.
 type Store struct {
-	root   *os.Root
-	lock   *os.File
-	owners dir.Owners
+	root    *os.Root
+	lock    *os.File
+	owners  dir.Owners
+	hashing chan struct{} // one for each object that is being hashed
+}
+
+// Puller gives NARs: see [substituter.Disk.Pull].
+type Puller interface {
+	Pull(ctx context.Context, info *narinfo.Info, take func(nar io.Reader) error) error
 }
 
 // Open opens the store below root, DIR/nix/store, and makes what is missing of
@@ -58,7 +64,7 @@ func Open(ctx context.Context, root string, owners dir.Owners, waiting func()) (
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{root: r, owners: owners}
+	s := &Store{root: r, owners: owners, hashing: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	if s.lock, err = r.Open("."); err == nil {
 		if err = s.wait(ctx, waiting); err == nil {
 			err = s.removeOrphans()
@@ -175,9 +181,16 @@ const (
 	Repair
 )
 
+// Has reports whether something is there under the object's name, right or wrong.
+func (s *Store) Has(info *narinfo.Info) bool {
+	_, err := s.root.Lstat(info.StorePath.Base())
+	return err == nil
+}
+
 // Add makes sure that the store has an object: it is unpacked if it is not
-// there, and hashed if it is.
-func (s *Store) Add(ctx context.Context, from substituter.Substituter, info *narinfo.Info, damage OnDamage) (Outcome, error) {
+// there, and hashed if it is. Objects that are not there are decoded and unpacked
+// as many at a time as from allows.
+func (s *Store) Add(ctx context.Context, from Puller, info *narinfo.Info, damage OnDamage) (Outcome, error) {
 	base := info.StorePath.Base()
 	old := ""
 	switch _, err := s.root.Lstat(base); {
@@ -194,7 +207,8 @@ func (s *Store) Add(ctx context.Context, from substituter.Substituter, info *nar
 	case !errors.Is(err, fs.ErrNotExist):
 		return 0, err
 	}
-	if err := s.unpack(ctx, from, info, old); err != nil {
+	err := from.Pull(ctx, info, func(nar io.Reader) error { return s.unpack(nar, info, old) })
+	if err != nil {
 		return 0, err
 	}
 	if old != "" {
@@ -205,7 +219,7 @@ func (s *Store) Add(ctx context.Context, from substituter.Substituter, info *nar
 
 // unpack writes the object beside its place and moves it there. What is in its
 // place is first moved to old.
-func (s *Store) unpack(ctx context.Context, from substituter.Substituter, info *narinfo.Info, old string) (err error) {
+func (s *Store) unpack(nar io.Reader, info *narinfo.Info, old string) (err error) {
 	base := info.StorePath.Base()
 	temp := tempPrefix + base + newSuffix
 	if err := s.root.Mkdir(temp, 0o700); err != nil {
@@ -227,7 +241,7 @@ func (s *Store) unpack(ctx context.Context, from substituter.Substituter, info *
 	}
 	sink := rootfs.Check(w)
 	place := temp // of the object
-	err = assemble.ReadObject(ctx, from, info, func(e rootfs.Entry, data io.Reader) error {
+	err = assemble.ReadNAR(nar, info, func(e rootfs.Entry, data io.Reader) error {
 		if e.Path == "." && !e.Mode.IsDir() {
 			// A file or a link: it needs a directory around it.
 			if err := sink.Add(rootfs.Entry{Path: ".", Mode: fs.ModeDir | 0o700, ModTime: e.ModTime}, nil); err != nil {

@@ -18,7 +18,7 @@ import (
 )
 
 // tiny returns a small cache and what it has.
-func tiny(t *testing.T) (substituter.Substituter, []*narinfo.Info) {
+func tiny(t *testing.T) (*substituter.Disk, []*narinfo.Info) {
 	t.Helper()
 	key, err := narinfo.ParseKey(strings.TrimSpace(read(t, filepath.Join(testbed.Root(t), "testdata/caches/tiny/test-cache-1.pub"))))
 	if err != nil {

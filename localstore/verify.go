@@ -22,6 +22,12 @@ const maxDepth = 1024
 // Verify hashes the object that is in the store. One that is not what info says
 // is a [*DamagedError].
 func (s *Store) Verify(ctx context.Context, info *narinfo.Info) error {
+	select {
+	case s.hashing <- struct{}{}:
+		defer func() { <-s.hashing }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	base := info.StorePath.Base()
 	h := sha256.New()
 	p := packer{ctx: ctx, root: s.root, w: nar.NewWriter(h), buf: make([]byte, 256<<10)}

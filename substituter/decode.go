@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"sync"
 
 	"thaw/internal/decompress"
@@ -16,10 +17,11 @@ import (
 	"thaw/nixhash"
 )
 
-// decode reads the NAR file of an info from raw and writes the plain, verified
-// NAR to w. What w got is worthless if it returns an error. Warnings are about
-// fields of the narinfo that are wrong although the NAR is right.
-func decode(ctx context.Context, w io.Writer, raw io.Reader, info *narinfo.Info) (warnings []string, err error) {
+// decode reads the NAR file of an info from raw, and take gets the plain NAR. What
+// it makes of that is worthless if decode returns an error, which is a [takenError]
+// if it is not the NAR's fault. Warnings are about fields of the narinfo that are
+// wrong although the NAR is right.
+func decode(ctx context.Context, raw io.Reader, info *narinfo.Info, take taker) (warnings []string, err error) {
 	in := &counted{r: raw}
 	if !info.FileHash.IsZero() && info.Compression != "none" {
 		in.sum = info.FileHash.Algo().New()
@@ -46,10 +48,13 @@ func decode(ctx context.Context, w io.Writer, raw io.Reader, info *narinfo.Info)
 	}
 	plain, err := decompress.NewReader(codec, br, info.NarSize)
 	if err == nil {
-		_, err = copyBuffer(w, newVerifier(&withContext{ctx, plain}, info))
+		err = newVerifier(&withContext{ctx, plain}, info).give(take)
 		err = errors.Join(err, plain.Close())
 	}
+	var taken takenError
 	switch {
+	case errors.As(err, &taken):
+		return warnings, taken
 	case err != nil && in.err != nil && in.err != io.EOF:
 		return warnings, in.err // the cause, not what a decoder makes of it
 	case errors.Is(err, io.ErrUnexpectedEOF):
@@ -156,6 +161,51 @@ func (v *verifier) Read(p []byte) (int, error) {
 	}
 	v.err = err
 	return n, err
+}
+
+// taker uses a plain NAR. It sees the bytes before their hash is known to be right,
+// and a wrong one where the end would be. It may be called again, for another
+// attempt: what it made the last time was worthless.
+type taker func(nar io.Reader) error
+
+// takenError is an error of a [taker] that was given the right bytes. It has no
+// Unwrap: no cache is to be blamed for it.
+type takenError struct{ err error }
+
+func (e takenError) Error() string { return e.err.Error() }
+
+// own returns the error of the taker if err is one of those, else err.
+func own(err error) error {
+	var taken takenError
+	if errors.As(err, &taken) {
+		return taken.err
+	}
+	return err
+}
+
+// give lets take have the NAR, and reads what it leaves: whatever take says of wrong
+// bytes, that they are wrong is the error.
+func (v *verifier) give(take taker) error {
+	err := take(v)
+	var local *fs.PathError
+	if v.err == nil && errors.As(err, &local) { // the disk is full, say
+		return takenError{err}
+	}
+	if _, rest := copyBuffer(io.Discard, v); rest != nil {
+		return rest
+	}
+	if err != nil {
+		return takenError{err}
+	}
+	return nil
+}
+
+// writeTo writes the NAR to w.
+func writeTo(w io.Writer) taker {
+	return func(nar io.Reader) error {
+		_, err := copyBuffer(w, nar)
+		return err
+	}
 }
 
 // cutOff is the error for a NAR that ends early.

@@ -254,7 +254,7 @@ func (d *Disk) Ensure(ctx context.Context, info *narinfo.Info) error {
 	}
 	defer unlock()
 	if !d.isDone(key) {
-		if err := d.ensureNAR(ctx, info); err != nil {
+		if err := d.ensureNAR(ctx, info, nil); err != nil {
 			return err
 		}
 		d.setDone(key)
@@ -280,16 +280,21 @@ func (d *Disk) knows(info *narinfo.Info) bool {
 	return here != nil && equalContent(here, info)
 }
 
-func (d *Disk) ensureNAR(ctx context.Context, info *narinfo.Info) error {
+// ensureNAR gives the NAR to take, or, without one, makes sure that it is there. The
+// caller has the lock of its key.
+func (d *Disk) ensureNAR(ctx context.Context, info *narinfo.Info, take taker) error {
 	why := "it is not in the local cache"
 	if d.has(info) {
-		err := d.verify(ctx, info)
-		if err == nil {
+		err := d.read(ctx, info, take)
+		var taken takenError
+		switch {
+		case err == nil:
 			d.use(info)
 			return nil
-		}
-		if ctx.Err() != nil {
+		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case errors.As(err, &taken):
+			return taken.err
 		}
 		d.Events.warn("%s: %v; fetching it again", d.nar(info), err)
 		if err := os.Remove(d.nar(info)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -307,7 +312,21 @@ func (d *Disk) ensureNAR(ctx context.Context, info *narinfo.Info) error {
 		}
 		info = again
 	}
-	return d.fetch(ctx, info)
+	return d.fetch(ctx, info, take)
+}
+
+// Pull gives the plain, verified NAR of an object to take, which reads it as far as
+// it likes, and keeps nothing. The object may be in the directory or come from the
+// caches: then it is decoded while take reads. take sees bytes before their hash is
+// known to be right, and may be called again, for another attempt: what it made before is then
+// worthless, as it is if Pull returns an error.
+func (d *Disk) Pull(ctx context.Context, info *narinfo.Info, take func(nar io.Reader) error) error {
+	unlock, err := d.locks.Lock(ctx, info.NarHash.Digest32())
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return d.ensureNAR(ctx, info, take)
 }
 
 func (d *Disk) isDone(key string) bool {
@@ -338,7 +357,9 @@ func (d *Disk) slot(ctx context.Context) (release func(), err error) {
 	}
 }
 
-func (d *Disk) verify(ctx context.Context, info *narinfo.Info) error {
+// read gives the NAR that lies in the directory to take, which may be nil, and
+// verifies it.
+func (d *Disk) read(ctx context.Context, info *narinfo.Info, take taker) error {
 	release, err := d.slot(ctx)
 	if err != nil {
 		return err
@@ -349,8 +370,10 @@ func (d *Disk) verify(ctx context.Context, info *narinfo.Info) error {
 		return err
 	}
 	defer f.Close()
-	_, err = copyBuffer(io.Discard, newVerifier(&withContext{ctx, f}, info))
-	return err
+	if take == nil {
+		take = writeTo(io.Discard)
+	}
+	return newVerifier(&withContext{ctx, f}, info).give(take)
 }
 
 // again asks the caches for an object whose copy here is gone or damaged.

@@ -28,27 +28,38 @@ const (
 // errEnough ends a download that is of no more use.
 var errEnough = errors.New("the download is not needed any more")
 
-// fetch stores the NAR of an object. The caller has the lock of its key.
-func (d *Disk) fetch(ctx context.Context, info *narinfo.Info) error {
+// fetch gives the NAR of an object to take; without one it stores it. The caller has
+// the lock of its key.
+func (d *Disk) fetch(ctx context.Context, info *narinfo.Info, take taker) error {
 	weight := min(max(cmp.Or(info.FileSize, info.NarSize), 1), inFlight)
 	if err := d.flight.Acquire(ctx, weight); err != nil {
 		return context.Cause(ctx)
 	}
 	defer d.flight.Release(weight)
-	s, err := lockSpool(ctx, d.part(info), func() bool { return d.has(info) })
-	if s == nil {
-		return err
+	var s *spool
+	if take != nil && weight <= inMemory {
+		s = newSpool(d.part(info))
+	} else {
+		var err error
+		if s, err = lockSpool(ctx, d.part(info), func() bool { return d.has(info) }); err != nil {
+			return err
+		}
+		if s == nil && take != nil { // another process has stored it
+			return own(d.read(ctx, info, take))
+		} else if s == nil {
+			return nil
+		}
 	}
 	left := drop
 	defer func() { s.close(left) }()
-	to := &landing{nar: d.nar(info), s: s}
+	to := &landing{nar: d.nar(info), s: s, take: take}
 	defer to.abort()
-	err = d.Next.fetch(ctx, info, func(c *Remote, info *narinfo.Info) error { return d.bring(ctx, c, info, s, to) })
+	err := d.Next.fetch(ctx, info, func(c *Remote, info *narinfo.Info) error { return d.bring(ctx, c, info, s, to) })
 	if ctx.Err() != nil || KindOf(err) == Network {
 		left = keep
 	}
 	if err != nil {
-		return err
+		return own(err)
 	}
 	if err := to.commit(); err != nil {
 		return err
@@ -57,13 +68,23 @@ func (d *Disk) fetch(ctx context.Context, info *narinfo.Info) error {
 	return nil
 }
 
-// landing is where a plain NAR is written: into the spool's file, if the cache's
-// file is whole and in memory, else into one of its own.
+// landing is where a plain NAR goes: to a taker, if there is one, else into the
+// spool's file, if the cache's file is whole and in memory, else into one of its own.
 type landing struct {
+	take  taker
 	nar   string
 	s     *spool
 	temp  *atomicfile.File
 	spare bool // the spool's file was opened last
+}
+
+// taker returns what takes the NAR.
+func (l *landing) taker() (taker, error) {
+	if l.take != nil {
+		return l.take, nil
+	}
+	f, err := l.open()
+	return writeTo(f), err
 }
 
 // open returns the file, empty.
@@ -86,6 +107,9 @@ func (l *landing) open() (f *os.File, err error) {
 
 // commit makes what was written to the file that open returned last appear.
 func (l *landing) commit() error {
+	if l.take != nil {
+		return nil
+	}
 	if l.spare {
 		return l.s.become(l.nar)
 	}
@@ -143,12 +167,12 @@ func (d *Disk) copy(ctx context.Context, dir File, c *Remote, info *narinfo.Info
 		return err
 	}
 	defer release()
-	f, err := to.open()
+	take, err := to.taker()
 	if err != nil {
 		return err
 	}
 	counted := &counted{r: body}
-	warnings, err := decode(ctx, f, counted, info)
+	warnings, err := decode(ctx, counted, info, take)
 	d.Events.received(c.String(), int(counted.n))
 	d.tell(info, body.URL, warnings)
 	return judged(ctx, err, info, body.URL)
@@ -190,9 +214,9 @@ func (d *Disk) unpack(ctx context.Context, s *spool, info *narinfo.Info, to *lan
 			return nil, s.joined(), err
 		}
 		r := s.reader()
-		f, err := to.open()
+		take, err := to.taker()
 		if err == nil {
-			warnings, err = decode(ctx, f, r, info)
+			warnings, err = decode(ctx, r, info, take)
 		}
 		release()
 		restarted, joined := r.state()
@@ -232,11 +256,14 @@ func nameOf(info *narinfo.Info) string { return "NAR of " + info.StorePath.Name(
 // machine's files stays what it is.
 func judged(ctx context.Context, err error, info *narinfo.Info, url string) error {
 	var local *fs.PathError
+	var taken takenError
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case errors.As(err, &taken):
+		return taken
 	case errors.As(err, &local):
 		return err
 	}

@@ -191,7 +191,7 @@ func (d *Disk) Check(ctx context.Context, s Stored) error {
 	if !d.has(s.Info) {
 		return errors.New("its NAR has another length")
 	}
-	return d.verify(ctx, s.Info)
+	return d.read(ctx, s.Info, nil)
 }
 
 // Evict removes a stored object, and others that share its NAR.

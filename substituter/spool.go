@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -27,7 +28,7 @@ type spool struct {
 	path  string
 	f     *os.File
 	mark  [markSize]byte
-	moved bool // the file has become the NAR
+	moved bool // the file has become the NAR, or never had a name
 
 	mu     sync.Mutex
 	more   sync.Cond // something below has changed
@@ -95,9 +96,17 @@ func openSpool(path string) (*spool, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &spool{path: path, f: f}
-	s.more.L = &s.mu
+	s := newSpool(path)
+	s.f = f
 	return s, nil
+}
+
+// newSpool returns a spool for what should be short enough for memory. It has no
+// lock, and a file only if it needs one after all: one without a name.
+func newSpool(path string) *spool {
+	s := &spool{path: path}
+	s.more.L = &s.mu
+	return s
 }
 
 // begin says of what cache's file the spool is. What it has of another one is
@@ -117,18 +126,21 @@ func (s *spool) begin(c *Remote, info *narinfo.Info) error {
 		return nil
 	}
 	s.mem, s.size, s.pieces, s.inFile = nil, 0, false, false
-	st, err := s.f.Stat()
-	if err != nil {
-		return err
-	}
 	var found [markSize]byte
-	if st.Size() > markSize {
-		if _, err := s.f.ReadAt(found[:], 0); err != nil {
+	var there int64
+	if s.f != nil {
+		st, err := s.f.Stat()
+		if err != nil {
 			return err
+		}
+		if there = st.Size() - markSize; there > 0 {
+			if _, err := s.f.ReadAt(found[:], 0); err != nil {
+				return err
+			}
 		}
 	}
 	if found == s.mark {
-		s.size, s.pieces, s.inFile = st.Size()-markSize, true, true
+		s.size, s.pieces, s.inFile = there, true, true
 	} else {
 		s.mem = make([]byte, 0, min(max(info.FileSize, 1<<10), inMemory))
 	}
@@ -191,6 +203,16 @@ func (s *spool) add(p []byte) error {
 func (s *spool) spill() error {
 	if s.inFile {
 		return nil
+	}
+	if s.f == nil {
+		f, err := os.CreateTemp(filepath.Dir(s.path), ".*"+partSuffix)
+		if err != nil {
+			return err
+		}
+		s.f, s.moved = f, true
+		if err := os.Remove(f.Name()); err != nil {
+			return err
+		}
 	}
 	if err := s.f.Truncate(0); err != nil {
 		return err
@@ -321,6 +343,9 @@ func (s *spool) become(nar string) error {
 // close gives the lock up. The file stays for the next run if keep is set and
 // there is enough of it.
 func (s *spool) close(rest rest) {
+	if s.f == nil {
+		return
+	}
 	if !s.moved && (rest == drop || !s.stored() || s.length() < worthKeeping) {
 		os.Remove(s.path)
 	}

@@ -55,7 +55,11 @@ func (f *fetcher) add(info *narinfo.Info) {
 func (f *fetcher) largestFirst() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	slices.SortStableFunc(f.queue, func(a, b *narinfo.Info) int { return cmp.Compare(b.NarSize, a.NarSize) })
+	largestFirst(f.queue)
+}
+
+func largestFirst(infos []*narinfo.Info) {
+	slices.SortStableFunc(infos, func(a, b *narinfo.Info) int { return cmp.Compare(b.NarSize, a.NarSize) })
 }
 
 // next waits for an object; nil is the end.

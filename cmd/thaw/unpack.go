@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
@@ -40,16 +41,19 @@ Run by root, all files belong to root; otherwise to who runs it.`,
 				return usage("for example --root ./rootfs", "unpack needs --root DIR")
 			}
 			t.bare()
-			w, err := a.resolveAndFetch(cmd.Context(), t)
+			w, err := a.resolve(cmd.Context(), t)
+			if err == nil {
+				defer w.close()
+				err = w.withinLimits()
+			}
 			if err != nil {
 				return err
 			}
-			defer w.close()
 			damage := localstore.Refuse
 			if repair {
 				damage = localstore.Repair
 			}
-			counts, err := w.unpack(cmd.Context(), root, damage)
+			counts, err := a.unpackInto(cmd.Context(), w, root, damage)
 			if err != nil {
 				return err
 			}
@@ -65,7 +69,9 @@ Run by root, all files belong to root; otherwise to who runs it.`,
 // counts tells how often each [localstore.Outcome] came.
 type counts [3]atomic.Int64
 
-func (w *work) unpack(ctx context.Context, root string, damage localstore.OnDamage) (*counts, error) {
+// unpackInto adds the objects of w to the store below root. What is there is not
+// fetched, and what is fetched is not kept in the local cache.
+func (a *app) unpackInto(ctx context.Context, w *work, root string, damage localstore.OnDamage) (*counts, error) {
 	owners := dir.IgnoreOwners
 	if os.Geteuid() == 0 {
 		owners = dir.KeepOwners
@@ -75,22 +81,24 @@ func (w *work) unpack(ctx context.Context, root string, damage localstore.OnDama
 		return nil, err
 	}
 	defer store.Close()
+	w.toFetch = slices.DeleteFunc(w.toFetch, store.Has)
+	w.tell(a.global.effective.Caches)
+	w.ui.begin("fetching", int64(len(w.toFetch)), w.fetchSize())
+	infos := slices.Clone(w.plan.Infos)
+	largestFirst(infos)
 	var n counts
-	err = w.while(func(ctx context.Context) error {
-		g, ctx := errgroup.WithContext(ctx)
-		g.SetLimit(w.jobs)
-		for _, info := range w.plan.Infos {
-			g.Go(func() error {
-				outcome, err := store.Add(ctx, w.src, info, damage)
-				if err == nil {
-					n[outcome].Add(1)
-				}
-				return err
-			})
-		}
-		return g.Wait()
-	})
-	return &n, err
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(a.global.connections)
+	for _, info := range infos {
+		g.Go(func() error {
+			outcome, err := store.Add(ctx, w.src, info, damage)
+			if err == nil {
+				n[outcome].Add(1)
+			}
+			return err
+		})
+	}
+	return &n, g.Wait()
 }
 
 func (a *app) unpacked(w *work, root string, n *counts, asJSON bool) error {
