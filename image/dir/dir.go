@@ -18,6 +18,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -51,15 +52,18 @@ const (
 type Writer struct {
 	options Options
 	open    handles
-	dirs    []rootfs.Entry // without extended attributes, parents first
-	buf     []byte
-	err     error // sticky
+	dirs    []rootfs.Entry    // without extended attributes, parents first
+	buf     *[bufferSize]byte // of buffers; nil when closed
+	err     error             // sticky
 }
 
 var _ rootfs.SameAdder = (*Writer)(nil)
 
 // bufferSize is how much is read and written at once.
 const bufferSize = 256 << 10
+
+// buffers are for many small directories, one after the other.
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // NewWriter makes a Writer into root. The entry "." sets the root's own mode,
 // owner and time; a root that gets none is left as it is. Closing root remains the
@@ -69,7 +73,7 @@ func NewWriter(root *os.Root, o Options) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Writer{options: o, open: newHandles(f), buf: make([]byte, bufferSize)}, nil
+	return &Writer{options: o, open: newHandles(f), buf: buffers.Get().(*[bufferSize]byte)}, nil
 }
 
 // Add implements [rootfs.Sink].
@@ -209,6 +213,10 @@ func (w *Writer) Close() error {
 		w.err = fs.ErrClosed
 	}
 	w.open.close()
+	if w.buf != nil {
+		buffers.Put(w.buf)
+		w.buf = nil
+	}
 	return err
 }
 
