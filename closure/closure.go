@@ -35,14 +35,10 @@ func (e *NameError) Error() string {
 func Walk(ctx context.Context, jobs int, roots []storepath.Path, lookup Lookup) ([]*narinfo.Info, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	w := walk{
-		lookup: lookup,
-		slots:  make(chan struct{}, max(jobs, 1)),
-		seen:   map[string]bool{},
-	}
+	w := walk{lookup: lookup, cancel: cancel, jobs: max(jobs, 1), seen: map[string]bool{}}
 	w.mu.Lock()
 	for _, r := range roots {
-		w.visit(ctx, cancel, r)
+		w.visit(ctx, r)
 	}
 	w.mu.Unlock()
 	w.wg.Wait()
@@ -71,39 +67,50 @@ func checkNames(infos []*narinfo.Info) error {
 
 type walk struct {
 	lookup Lookup
-	slots  chan struct{}
+	cancel context.CancelCauseFunc
+	jobs   int
 	wg     sync.WaitGroup
 
-	mu    sync.Mutex
-	seen  map[string]bool // by hash part
-	found []*narinfo.Info
+	mu      sync.Mutex
+	seen    map[string]bool // by hash part
+	waiting []storepath.Path
+	workers int // that are running; a goroutine for each path would cost more than its narinfo
+	found   []*narinfo.Info
 }
 
-// visit starts the lookup of p unless it has been started. w.mu is held.
-func (w *walk) visit(ctx context.Context, cancel context.CancelCauseFunc, p storepath.Path) {
+// visit makes sure that p is looked up. w.mu is held.
+func (w *walk) visit(ctx context.Context, p storepath.Path) {
 	if w.seen[p.Hash()] {
 		return
 	}
 	w.seen[p.Hash()] = true
-	w.wg.Go(func() {
-		select {
-		case w.slots <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
+	w.waiting = append(w.waiting, p)
+	if w.workers < w.jobs {
+		w.workers++
+		w.wg.Go(func() { w.work(ctx) })
+	}
+}
+
+// work looks up what is waiting, until nothing is.
+func (w *walk) work(ctx context.Context) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer func() { w.workers-- }()
+	for len(w.waiting) > 0 && ctx.Err() == nil {
+		p := w.waiting[0]
+		w.waiting = w.waiting[1:]
+		w.mu.Unlock()
 		info, err := w.lookup(ctx, p)
-		<-w.slots
+		w.mu.Lock()
 		if err != nil {
-			cancel(err)
+			w.cancel(err)
 			return
 		}
-		w.mu.Lock()
-		defer w.mu.Unlock()
 		w.found = append(w.found, info)
 		for _, r := range info.References {
-			w.visit(ctx, cancel, r)
+			w.visit(ctx, r)
 		}
-	})
+	}
 }
 
 // Graph answers questions about a closure.
