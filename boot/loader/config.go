@@ -13,11 +13,7 @@ import (
 // Extlinux is a file extlinux/extlinux.conf, by which U-Boot starts boards, on any file
 // system that U-Boot reads, its root or that of /boot alike.
 func Extlinux(m Menu) (*rootfs.Tree, error) {
-	t, err := extlinux(&m)
-	if err != nil {
-		return nil, fmt.Errorf("loader: extlinux.conf: %w", err)
-	}
-	return t, nil
+	return extlinux(&m)
 }
 
 func extlinux(m *Menu) (*rootfs.Tree, error) {
@@ -50,21 +46,13 @@ func extlinux(m *Menu) (*rootfs.Tree, error) {
 // ldlinux.c32 are given; package [thaw/boot/syslinux] makes the former and what the
 // file system needs besides.
 func Syslinux(m Menu, sys, c32 File) (*rootfs.Tree, error) {
-	t, err := syslinux(&m, "ldlinux.sys", sys, c32)
-	if err != nil {
-		return nil, fmt.Errorf("loader: syslinux: %w", err)
-	}
-	return t, nil
+	return syslinux(&m, "ldlinux.sys", sys, c32)
 }
 
 // Isolinux is ISOLINUX, of version 6, on a CD with Rock Ridge: its program, which a BIOS
 // starts, becomes isolinux.bin.
 func Isolinux(m Menu, program, c32 File) (*rootfs.Tree, error) {
-	t, err := syslinux(&m, "isolinux.bin", program, c32)
-	if err != nil {
-		return nil, fmt.Errorf("loader: isolinux: %w", err)
-	}
-	return t, nil
+	return syslinux(&m, "isolinux.bin", program, c32)
 }
 
 func syslinux(m *Menu, name string, sys, c32 File) (*rootfs.Tree, error) {
@@ -144,11 +132,7 @@ const maxConfigLine = 98
 // entry's device trees lie beside them, where the firmware looks for them. config are
 // lines of config.txt, behind those that start the kernel.
 func RaspberryPi(m Menu, firmware map[string]File, config []string) (*rootfs.Tree, error) {
-	t, err := raspberryPi(&m, firmware, config)
-	if err != nil {
-		return nil, fmt.Errorf("loader: Raspberry Pi: %w", err)
-	}
-	return t, nil
+	return raspberryPi(&m, firmware, config)
 }
 
 func raspberryPi(m *Menu, firmware map[string]File, config []string) (*rootfs.Tree, error) {
@@ -207,7 +191,7 @@ func raspberryPi(m *Menu, firmware map[string]File, config []string) (*rootfs.Tr
 func IPXE(kernel, initrd, cmdline string) (string, error) {
 	s, err := ipxe(kernel, initrd, cmdline)
 	if err != nil {
-		return "", fmt.Errorf("loader: iPXE: %w", err)
+		return "", err
 	}
 	return s, nil
 }

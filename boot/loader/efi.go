@@ -24,11 +24,7 @@ func fallback(m uki.Machine) (string, error) {
 // type 1 and unified kernel images of type 2. Nobody can change a command line in its
 // menu.
 func SystemdBoot(m Menu, program File) (*rootfs.Tree, error) {
-	t, err := systemdBoot(&m, program)
-	if err != nil {
-		return nil, fmt.Errorf("loader: systemd-boot: %w", err)
-	}
-	return t, nil
+	return systemdBoot(&m, program)
 }
 
 func systemdBoot(m *Menu, program File) (*rootfs.Tree, error) {
@@ -102,11 +98,7 @@ func bls(e *Entry) []string {
 // no such program and the firmware has a UEFI Shell, as in virtual machines. In front
 // of the command line, the kernel then finds its own name.
 func EFI(m Menu) (*rootfs.Tree, error) {
-	t, err := firmware(&m)
-	if err != nil {
-		return nil, fmt.Errorf("loader: EFI: %w", err)
-	}
-	return t, nil
+	return firmware(&m)
 }
 
 func firmware(m *Menu) (*rootfs.Tree, error) {

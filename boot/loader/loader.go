@@ -253,7 +253,7 @@ func Files(m Menu) (*rootfs.Tree, error) {
 		err = e.parts()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("loader: %w", err)
+		return nil, err
 	}
 	p := m.partition()
 	p.entry(".", e)

@@ -74,9 +74,9 @@ func (l *Loader) Fits(c32 []byte) error {
 	names, err := checkModule(c32)
 	switch {
 	case err != nil:
-		return fmt.Errorf("syslinux: it %w", err)
+		return fmt.Errorf("it %w", err)
 	case l.module != nil && !slices.Equal(l.module, names):
-		return fmt.Errorf("syslinux: it is a %s of another version than the installer: take both from one package", moduleName)
+		return fmt.Errorf("it is a %s of another version than the installer: take both from one package", moduleName)
 	}
 	return nil
 }
@@ -85,7 +85,7 @@ func (l *Loader) Fits(c32 []byte) error {
 func CheckModule(c32 []byte) error {
 	_, err := checkModule(c32)
 	if err != nil {
-		err = fmt.Errorf("syslinux: it %w", err)
+		err = fmt.Errorf("it %w", err)
 	}
 	return err
 }
@@ -103,12 +103,12 @@ func CheckIsolinux(program []byte) error {
 	const says = "\r\nISOLINUX "
 	at := bytes.Index(program[:min(len(program), 4096)], []byte(says))
 	if at < 0 {
-		return errors.New("syslinux: it is not isolinux.bin")
+		return errors.New("it is not isolinux.bin")
 	}
 	version := string(program[at+len(says):][:min(4, len(program)-at-len(says))])
 	major, _, _ := strings.Cut(version, ".")
 	if n, err := strconv.ParseUint(major, 10, 16); err != nil || n < 5 {
-		return fmt.Errorf("syslinux: it is ISOLINUX %q, which starts no %s; take version 6", version, moduleName)
+		return fmt.Errorf("it is ISOLINUX %q, which starts no %s; take version 6", version, moduleName)
 	}
 	return nil
 }

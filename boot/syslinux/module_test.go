@@ -37,7 +37,7 @@ func TestModule(t *testing.T) {
 			{"another module", debian(t, "syslinux-common", "/usr/lib/syslinux/modules/bios/menu.c32"), "another module of Syslinux"},
 			{"of EFI, 32 bits", debian(t, "syslinux-efi", "/usr/lib/syslinux/modules/efi32/ldlinux.e32"), "another module"},
 			{"of EFI, 64 bits", debian(t, "syslinux-efi", "/usr/lib/syslinux/modules/efi64/ldlinux.e64"), "no module of Syslinux for BIOSes"},
-			{"cut off", c32[:len(c32)/2], "syslinux: it "},
+			{"cut off", c32[:len(c32)/2], "it "},
 			{"nothing", nil, "no module"},
 			{"too long", make([]byte, syslinux.MaxModule+1), "are the most"},
 		} {

@@ -11,11 +11,11 @@ import (
 func Open(program io.Reader) (*Loader, error) {
 	b, err := io.ReadAll(io.LimitReader(program, MaxProgram+1))
 	if err != nil {
-		return nil, fmt.Errorf("syslinux: %w", err)
+		return nil, err
 	}
 	l, err := find(b)
 	if err != nil {
-		return nil, fmt.Errorf("syslinux: the installer %w", err)
+		return nil, fmt.Errorf("the installer %w", err)
 	}
 	return l, nil
 }

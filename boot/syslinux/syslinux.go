@@ -90,11 +90,7 @@ type Loader struct {
 // New makes a Loader of the code of a boot sector, ldlinux.bss in Syslinux's
 // sources, and of ldlinux.sys.
 func New(boot, sys []byte) (*Loader, error) {
-	l, err := newLoader(bytes.Clone(boot), bytes.Clone(sys))
-	if err != nil {
-		return nil, fmt.Errorf("syslinux: %w", err)
-	}
-	return l, nil
+	return newLoader(bytes.Clone(boot), bytes.Clone(sys))
 }
 
 func newLoader(boot, sys []byte) (*Loader, error) {
@@ -150,7 +146,7 @@ func adv() []byte {
 // itself there. Its sectors have 512 bytes. The file system is complete before.
 func (l *Loader) Install(w io.WriterAt, bootAt []int64, at int64) error {
 	if at <= 0 || at%sectorSize != 0 {
-		return fmt.Errorf("syslinux: ldlinux.sys cannot be at %d", at)
+		return fmt.Errorf("ldlinux.sys cannot be at %d", at)
 	}
 	boot, sys := bytes.Clone(l.boot), bytes.Clone(l.sys)
 	first, count := uint64(at/sectorSize), len(sys)/sectorSize
@@ -164,7 +160,7 @@ func (l *Loader) Install(w io.WriterAt, bootAt []int64, at int64) error {
 	clear(extents)
 	for next, left := first+1, count-1; left > 0; {
 		if len(extents) == 0 {
-			return errors.New("syslinux: ldlinux.sys has no room for the list of its sectors")
+			return errors.New("ldlinux.sys has no room for the list of its sectors")
 		}
 		n := min(left, maxExtent)
 		le.PutUint64(extents, next)

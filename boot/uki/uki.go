@@ -98,11 +98,7 @@ func (s *section) size() int64 {
 
 // New makes an image. It reads all parts.
 func New(p Parts) (*Image, error) {
-	i, err := newImage(&p)
-	if err != nil {
-		return nil, fmt.Errorf("uki: %w", err)
-	}
-	return i, nil
+	return newImage(&p)
 }
 
 func newImage(p *Parts) (*Image, error) {

@@ -67,7 +67,7 @@ func (c *content) generate(root output.RootPlace) (*io.SectionReader, error) {
 	if microcode != nil {
 		from = c.spool.end
 		if err := initrd.Microcode(c.spool, microcode); err != nil {
-			return nil, fmt.Errorf("microcode: %w", err)
+			return nil, err
 		}
 	}
 	if err := c.archive(opt, g.Compress); err != nil {
