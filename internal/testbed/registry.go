@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -16,8 +17,9 @@ import (
 const distribution = "github.com/distribution/distribution/v3/cmd/registry@v3.1.2"
 
 // Registry starts a real registry on this machine, and returns its host and port. Its
-// program is built once and kept: that takes a minute.
-func Registry(t testing.TB) string {
+// program is built once and kept: that takes a minute. More are lines of its
+// configuration, in YAML.
+func Registry(t testing.TB, more ...string) string {
 	t.Helper()
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -40,14 +42,15 @@ func Registry(t testing.TB) string {
 	l.Close()
 	tmp := t.TempDir()
 	config := filepath.Join(tmp, "config.yml")
-	text := fmt.Sprintf("version: 0.1\nstorage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: %q}\nlog: {level: error, accesslog: {disabled: true}}\n", filepath.Join(tmp, "data"), host)
+	text := fmt.Sprintf("version: 0.1\nstorage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: %q}\nlog: {level: error, accesslog: {disabled: true}}\n%s\n",
+		filepath.Join(tmp, "data"), host, strings.Join(more, "\n"))
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
 	cmd := exec.Command(program, "serve", config)
 	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
+	cmd.Env = []string{"OTEL_TRACES_EXPORTER=none"} // REGISTRY_… would be configuration, too
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
