@@ -97,13 +97,17 @@ func Push(ctx context.Context, dir, image string, o Options) (*Result, error) {
 			return nil, fmt.Errorf("a repository is like base/image: not %q", o.MountFrom)
 		}
 	}
+	auth, err := authn.Resolve(ctx, authn.DefaultKeychain, ref.Context())
+	if err != nil {
+		return nil, fmt.Errorf("the credentials for %s that docker or podman keep: %s", ref.Context().RegistryStr(), clean(err.Error()))
+	}
 	count := &counting{next: &guard{remote.DefaultTransport, o.Insecure}}
 	jobs := o.Jobs
 	if jobs == 0 {
 		jobs = 4
 	}
 	options := []remote.Option{
-		remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithTransport(count),
+		remote.WithContext(ctx), remote.WithAuth(auth), remote.WithTransport(count),
 		remote.WithJobs(jobs), remote.WithUserAgent(o.UserAgent),
 	}
 	if err := remote.Push(ref, top.taggable(), options...); err != nil {
