@@ -117,6 +117,14 @@ func likely(c *Content, o *ext4.Options) *volume {
 	return v
 }
 
+// RefusedExt4 is the error of options that no content makes an ext4 file system of: not
+// even the least that it takes.
+func RefusedExt4(c *Content, o ext4.Options) error {
+	v := least(c, &o)
+	_, err := o.Fit(v.blocks, v.inodes)
+	return err
+}
+
 // Ext4 estimates an ext4 file system of these options. What does not fit into it is
 // refused, whatever the estimate says: then the size is the most that it can have.
 func Ext4(c *Content, o ext4.Options) Size {

@@ -264,11 +264,7 @@ func (d *diskWriter) partition(i int) (ends bool, err error) {
 	if of.FS == "none" {
 		return true, nil
 	}
-	v := partitionVolume(d.of, of, name)
-	v.start = section.Start()
-	if of.Size.Kind != spec.Fit {
-		v.size = spec.Size{Kind: spec.Fixed, Bytes: section.Size()}
-	}
+	v := d.volume(i, section, name)
 	if of.Content != "rootfs" {
 		return true, d.filled(section, v, i, where)
 	}
@@ -278,6 +274,17 @@ func (d *diskWriter) partition(i int) (ends bool, err error) {
 	}
 	d.open = append(d.open, &root{fs, section, where})
 	return of.Size.Kind != spec.Fit, nil
+}
+
+// volume returns the volume in a partition that has a place.
+func (d *diskWriter) volume(i int, section *disk.Section, name string) *volume {
+	of := &d.of.Partitions[i]
+	v := partitionVolume(d.of, of, name)
+	v.start = section.Start()
+	if of.Size.Kind != spec.Fit {
+		v.size = spec.Size{Kind: spec.Fixed, Bytes: section.Size()}
+	}
+	return v
 }
 
 // partitionVolume returns the volume in a partition.

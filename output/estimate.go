@@ -45,7 +45,11 @@ func Estimate(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (estimat
 	case o.ISO != nil:
 		return estimateISO(c, o, p, x)
 	}
-	return estimateVolume(c, alone(o), p), nil, nil
+	v := alone(o)
+	if err := v.refused(c, p); err != nil {
+		return estimate.Size{}, nil, at(p.whole(o), err)
+	}
+	return estimateVolume(c, v, p), nil, nil
 }
 
 func estimateVolume(c *estimate.Content, v *volume, p *Params) estimate.Size {
@@ -56,71 +60,6 @@ func estimateVolume(c *estimate.Content, v *volume, p *Params) estimate.Size {
 		return estimate.Squashfs(c, v.squashfsOptions(p))
 	}
 	return estimate.Erofs(c, v.erofsOptions(p))
-}
-
-// estimateDisk estimates each partition that is as large as its content, and lays out
-// the disk for each of the three sizes.
-func estimateDisk(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (s estimate.Size, likely *disk.Map, err error) {
-	var raw, parts [3][]int64 // at least, likely, at most
-	put := func(to *[3][]int64, s estimate.Size) {
-		for i, n := range []int64{s.Least, s.Likely, s.Most} {
-			to[i] = append(to[i], min(n, maxDisk))
-		}
-	}
-	for _, r := range x.Raw {
-		put(&raw, r)
-	}
-	used, packed := int64(0), int64(0) // likely, by what is no hole; of that, compressed already
-	for i := range o.Disk.Partitions {
-		of := &o.Disk.Partitions[i]
-		s, err := estimatePartition(c, o, i, of.Size, p, x)
-		if err != nil {
-			return s, nil, at(p.place(o, "partitions", of.Origin), err)
-		}
-		put(&parts, s)
-		if bare, err := estimatePartition(c, o, i, spec.Size{Kind: spec.Fit}, p, x); err == nil {
-			n := min(s.Likely, bare.Likely) // what is left free are holes
-			used += n
-			if of.Squashfs != nil && of.Squashfs.Compress != "none" || of.Erofs != nil && of.Erofs.Compress != "none" {
-				packed += n
-			}
-		}
-	}
-	var sizes [3]int64
-	for i := range sizes {
-		m, err := Layout(o, p, raw[i], parts[i])
-		if err != nil && i == 1 { // by a guess alone nothing is refused
-			if m, err = Layout(o, p, raw[0], parts[1]); err != nil {
-				m, err = Layout(o, p, raw[0], parts[0])
-			}
-		}
-		if err != nil && i < 2 {
-			return s, nil, err
-		}
-		if sizes[i] = m.Size; err != nil { // what is the most cannot be
-			sizes[i] = maxDisk
-		}
-		if i == 1 {
-			likely = &m
-		}
-	}
-	return contained(o.Disk, estimate.Size{Least: sizes[0], Likely: sizes[1], Most: max(sizes[1], sizes[2])}, used, packed), likely, nil
-}
-
-// estimatePartition estimates what is in a partition, as if it had that size.
-func estimatePartition(c *estimate.Content, o *spec.Output, i int, size spec.Size, p *Params, x *Extra) (estimate.Size, error) {
-	of := &o.Disk.Partitions[i]
-	v := partitionVolume(o.Disk, of, "")
-	v.size = size
-	switch {
-	case of.FS == "none":
-		return estimate.Size{}, nil
-	case of.Content == "rootfs":
-		return estimateVolume(c, v, p), nil
-	case of.FS == "vfat":
-		return estimateFAT(v, p, &x.Files[i])
-	}
-	return estimateVolume(x.Files[i].content(), v, p), nil
 }
 
 // estimateISO estimates what is booted from and the root file system, and lays out the CD
@@ -151,32 +90,6 @@ func estimateISO(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (s es
 	return s, &m, nil
 }
 
-// maxDisk is more than any disk has, and far from overflows.
-const maxDisk = 1 << 59
-
-// contained is the size of the file of a disk, of which so much is likely to be no
-// hole, and so much of that to be compressed already.
-func contained(d *spec.Disk, s estimate.Size, used, packed int64) estimate.Size {
-	if d.Format == "raw" && d.Compress == "none" {
-		return s
-	}
-	if d.Format == "vhd-fixed" {
-		return estimate.Size{Least: s.Least + 512, Likely: s.Likely + 512, Most: s.Most + 1024}
-	}
-	packed = min(packed, s.Likely)
-	likely := min(s.Likely, used) - packed
-	switch {
-	case d.Compress == "gzip" || d.Compress == "zlib" || d.Format == "vmdk":
-		likely = likely * 38 / 100
-	case d.Compress != "none":
-		likely = likely * 35 / 100
-	}
-	likely += packed
-	// A table has at most 16 bytes for each 64 KiB, and no block is larger than
-	// 2 MiB, which may be full but for a byte; nothing grows by more than a 64th.
-	return estimate.Size{Least: 0, Likely: likely + 1<<20, Most: s.Most + s.Most/64 + 16<<20}
-}
-
 // content is what a partition with files of its own has.
 func (f *Files) content() *estimate.Content {
 	c := &estimate.Content{Bare: true, Objects: f.Store}
@@ -191,15 +104,21 @@ func (f *Files) content() *estimate.Content {
 	return c
 }
 
+// tree has the files that are known.
+func (f *Files) tree() *rootfs.Tree {
+	tree := &rootfs.Tree{}
+	if f.Tree != nil {
+		tree.Lay(f.Tree)
+	}
+	tree.Put(rootfs.Dir(".", 0o755), nil)
+	return tree
+}
+
 // estimateFAT says how large a FAT file system will be: exactly, unless files of
 // store paths come in.
 func estimateFAT(v *volume, p *Params, f *Files) (s estimate.Size, err error) {
 	fit := func(store bool, made int64) int64 {
-		tree := &rootfs.Tree{}
-		if f.Tree != nil {
-			tree.Lay(f.Tree)
-		}
-		tree.Put(rootfs.Dir(".", 0o755), nil)
+		tree := f.tree()
 		for _, i := range f.Store {
 			if store {
 				tree.PutFile(rootfs.Entry{Path: i.StorePath.Base(), Mode: 0o644, Size: min(i.NarSize, vfat.MaxFile)}, nil)

@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 
+	"thaw/estimate"
 	"thaw/image/erofs"
 	"thaw/image/ext4"
 	"thaw/image/squashfs"
@@ -53,6 +55,19 @@ func alone(o *spec.Output) *volume {
 func newFileSystem(w io.WriterAt, p *Params, v *volume, place string) (fileSystem, error) {
 	fs, err := chosen(w, p, v)
 	return &placed{fs, place}, at(place, err)
+}
+
+// refused is the error of a volume that no content makes: what its options say, or that
+// not even what is known of its content fits in.
+func (v *volume) refused(c *estimate.Content, p *Params) error {
+	if v.ext4 != nil {
+		return estimate.RefusedExt4(c, v.ext4Options(p))
+	}
+	fs, err := chosen(nowhere{}, p, v)
+	if err == nil {
+		fs.Close() // which ends what works for it, and says that there is no root
+	}
+	return err
 }
 
 // at adds to an error what it is about in the spec.
@@ -152,12 +167,15 @@ func (v *volume) ext4Options(p *Params) ext4.Options {
 func (v *volume) vfatOptions(p *Params) (vfat.Options, error) {
 	opt := vfat.Options{
 		Serial: serial(p, v.fat.Serial, v.name+"/vfat/serial"), Label: v.fat.Label, Bits: v.fat.Bits,
-		SectorSize: v.sector, ClusterSize: v.cluster, HiddenSectors: uint32(v.start / int64(v.sector)),
+		SectorSize: v.sector, ClusterSize: v.cluster,
+	}
+	if n := v.start / int64(v.sector); n <= math.MaxUint32 { // beyond, no BIOS boots it, and mkfs.fat puts 0
+		opt.HiddenSectors = uint32(n)
 	}
 	if v.size.Kind == spec.Fixed {
 		opt.Size = v.size.Bytes
-		return opt, nil
+	} else {
+		opt.Free, opt.FreePercent = v.size.Bytes, v.size.Percent
 	}
-	opt.Free, opt.FreePercent = v.size.Bytes, v.size.Percent
 	return vfat.Fit(opt, v.files.All())
 }

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"slices"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -36,6 +37,8 @@ const (
 	MaxPartitions = 128
 	// MaxName is how many UTF-16 units the name of a partition has.
 	MaxName = 36
+	// MBRReach is how many sectors an MBR can count.
+	MBRReach = math.MaxUint32
 	// CodeSize is how many bytes in front of the table are for the code that a BIOS
 	// runs.
 	CodeSize = 440
@@ -385,7 +388,7 @@ func (w *Writer) place(p *Partition, q *part) (*Section, error) {
 	}
 	s := &Section{disk: w, part: q, at: q.Region}
 	last, where := w.last(), "the disk"
-	if reach := mbrReach * w.sector; q.MBRType != 0 && reach < last {
+	if reach := MBRReach * w.sector; q.MBRType != 0 && reach < last {
 		last, where = reach, "what an MBR reaches"
 	}
 	if t := w.behind(q.Start); t != nil && t.Start < last {

@@ -9,11 +9,8 @@ import (
 
 const (
 	// mbrSlots is how many partitions an MBR has.
-	mbrSlots = 4
-	mbrSize  = 512
-	// mbrReach is how many sectors an MBR can count.
-	mbrReach = math.MaxUint32
-
+	mbrSlots       = 4
+	mbrSize        = 512
 	typeProtective = 0xee
 )
 

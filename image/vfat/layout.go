@@ -307,7 +307,8 @@ func (o *Options) free(smallest, cluster int64) int64 {
 
 // Fit returns options, made of o, of the smallest file system that holds the
 // entries, with the free space that o asks for: type, size and size of clusters are
-// in them. Entries that FAT cannot hold are refused as [Writer.Add] does.
+// in them. Where o has a size, it returns o if that does. Entries that FAT cannot hold
+// are refused as [Writer.Add] does.
 func Fit(o Options, entries iter.Seq[rootfs.Entry]) (Options, error) {
 	if err := o.check(); err != nil {
 		return o, fmt.Errorf("vfat: %w", err)
@@ -325,6 +326,18 @@ func Fit(o Options, entries iter.Seq[rootfs.Entry]) (Options, error) {
 	}
 	if t.empty() {
 		return o, errors.New("vfat: there is no root directory")
+	}
+	if o.Size > 0 {
+		l, err := o.fixed()
+		if err != nil {
+			return o, fmt.Errorf("vfat: %w", err)
+		}
+		k := clusterLog(l.cluster)
+		_, n := settle(l.bits, files[k]+t.taken[k], t.root().clusters(l.cluster))
+		if n > l.clusters {
+			return o, l.noSpace(n)
+		}
+		return o, t.rootRoom(l.bits, t.root().last())
 	}
 	for _, r := range rows(o.Bits) {
 		cluster := o.clusterOf(r)

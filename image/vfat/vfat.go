@@ -198,13 +198,12 @@ func (w *Writer) roomFor(n int64) error {
 		n += w.tree.root().clusters(w.layout.cluster) - 1
 	}
 	if n > w.layout.clusters {
-		return w.noSpace(n)
+		return w.layout.noSpace(n)
 	}
 	return nil
 }
 
-func (w *Writer) noSpace(clusters int64) error {
-	l := &w.layout
+func (l *layout) noSpace(clusters int64) error {
 	return &NoSpaceError{Needed: l.data*l.sector + clusters*l.cluster, Given: l.data*l.sector + l.clusters*l.cluster}
 }
 
