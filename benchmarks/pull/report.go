@@ -110,27 +110,29 @@ func report(rows []*row, runs int, before, out string) error {
 	}
 	text := fmt.Sprintf(`# From a binary cache to files and images
 
-Written by `+"`go run ./benchmarks/pull`"+`, whose doc comment lists the options; the scripts
-that it runs, and each single run, are in results.json. Thaw is commit %s.
-Measured on %s; %s. Runs of each: %d. Load of the machine, averages of a minute: %s before, %s after.
+Written by `+"`go run ./benchmarks/pull`"+`, whose doc comment lists the options. The scripts
+that it runs, and the figures of each run, are in results.json. Thaw is commit %s.
+Measured on %s; %s.
+Runs of each: %d. Load of the machine, averages of a minute: %s before, %s after.
 
 %d of %d goals are met.
 
 | ours | beside | wall s | × | CPU s | × | peak MiB | MB written | system calls | requests | goals |
 |---|---|---|---|---|---|---|---|---|---|---|
 %s
-The system is the test bed's: 55 paths, 54 MB of xz, 233 MB of NARs; its zstd and none
-are written by nix copy. All comes over HTTP from the same machine; the time of the server is not counted,
-but it shares the cores. Each run begins with nothing cached, but for "warm", where only NARs
-and their hashes are read. Both sides check signatures and hashes. The result has
-the same digest in all runs, and unpacked it is what Nix unpacks, or the row would have failed.
+The numbers are medians, ours first, and × is ours by theirs. The system that is unpacked
+or made a disk has 55 paths, 54 MB of xz and 233 MB of NARs; its zstd and none are written
+by nix copy. All comes by HTTP from the same machine; the server's time is not counted, but it
+shares the cores. Each run begins with nothing cached, but for "warm", where all NARs are, and
+their hashes are checked. Both sides check signatures. All runs gave the same bytes, and
+what is unpacked is what Nix unpacks; otherwise the program would have failed.
 
-The numbers are medians, ours first, and × is ours by theirs. CPU is user and system
-time of all processes of a side. Peak memory is that of its largest process, and meant to be
-at most 64 MiB and 32 for each of the %d decoders. Written is what of files it changed in memory, which the kernel
-writes to disk later; nobody waits for that, and what is still to be written is written before a run. System calls
-are those of one more run, under strace, which makes programs of many threads wait more often. Latency alone is levels × latency
-and requests ÷ 64 connections × latency.
+CPU is user and system time of all processes of a side. Peak memory is that of its largest
+process, meant to be at most 64 MiB and 32 for each of %d decoders. Written is what was
+changed of files; the kernel writes it to disk later, and that nobody waits for: it
+happens before the next run. System calls are those of one more run, under strace, which
+makes threads wait more often. Latency alone is levels × latency and requests ÷ 64
+connections × latency.
 `, thaw, machine, versions, runs, before, after, goals-missed, goals, &table, runtime.GOMAXPROCS(0))
 	if err := measure.WriteReport(out, text); err != nil || out == "-" {
 		return err

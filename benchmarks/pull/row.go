@@ -150,7 +150,7 @@ func rows(lists string) ([]row, error) {
 		{Name: "deep graph, 25 ms a request", Cache: "xz", Latency: 25 * ms, paths: dag, content: "dag", Ours: ours(unpack), Peers: []peer{
 			built(0.6), alone(levels * 25 * ms)}},
 		{Name: "closure of the deep graph, 25 ms a request", Cache: "xz", Latency: 25 * ms, paths: dag, result: list, content: "dag", Ours: ours(walk), Peers: []peer{
-			{Label: "nix path-info -r", program: program{Script: nixWalk}}}},
+			{Label: "nix path-info -r", program: program{Script: nixWalk}}, alone(levels * 25 * ms)}},
 		{Name: "one file of 200 MiB, xz of many blocks", Cache: "huge-xz", content: "huge", Ours: ours(unpack), Peers: []peer{copied(0, 0), single}},
 		{Name: "one file of 200 MiB, zstd of many frames", Cache: "huge-frames", content: "huge", Ours: ours(unpack), Peers: []peer{copied(0, 0), single}},
 		{Name: "one file of 200 MiB, zstd of one frame", Cache: "huge-zstd", content: "huge", Ours: ours(unpack), Peers: []peer{copied(0, 0)}},
