@@ -133,6 +133,8 @@ func rootTypes(s *spec.Spec) (types []string) {
 		switch {
 		case o.ISO != nil:
 			types = append(types, o.ISO.Root.FS)
+		case o.Files != nil && o.Files.Root != "none":
+			types = append(types, o.Files.Root)
 		case o.Disk == nil && (o.Ext4 != nil || o.Squashfs != nil || o.Erofs != nil):
 			types = append(types, o.Type)
 		case o.Disk != nil:

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -261,6 +262,18 @@ func TestRooted(t *testing.T) {
 	} {
 		if got := rooted(c.cmdline, c.out, c.initrd); got != c.want {
 			t.Errorf("%q: %q instead of %q", c.cmdline, got, c.want)
+		}
+	}
+}
+
+// A generated initrd has the driver of the root that lies beside it, in an output of the
+// type files: it had that of ext4 alone.
+func TestRootTypes(t *testing.T) {
+	for root, want := range map[string]string{"erofs": "[erofs]", "squashfs": "[squashfs]", "none": "[ext4]"} {
+		o := spec.NewOutput("f", "files")
+		o.Files.Root = root
+		if got := fmt.Sprint(rootTypes(&spec.Spec{Outputs: []spec.Output{o}})); got != want {
+			t.Errorf("%s: %s instead of %s", root, got, want)
 		}
 	}
 }
