@@ -68,7 +68,7 @@ func given(name string) (yes bool) {
 	return yes
 }
 
-// Options are those of the command line.
+// An options has those of the command line.
 type options struct {
 	runs             int
 	only             *regexp.Regexp

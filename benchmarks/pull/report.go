@@ -128,7 +128,8 @@ their hashes are checked. Both sides check signatures. All runs gave the same by
 what is unpacked is what Nix unpacks; otherwise the program would have failed.
 
 CPU is user and system time of all processes of a side. Peak memory is that of its largest
-process, meant to be at most 64 MiB and 32 for each of %d decoders. Written is what was
+process, never less than this program's, about 18 MiB, and meant to be at most 64 MiB and
+32 for each of %d decoders. Written is what was
 changed of files; the kernel writes it to disk later, and that nobody waits for: it
 happens before the next run. System calls are those of one more run, under strace, which
 makes threads wait more often. Latency alone is levels × latency and requests ÷ 64

@@ -12,7 +12,7 @@ import (
 type row struct {
 	Name    string        `json:"name"`
 	Cache   string        `json:"cache"` // that URL leads to
-	Latency time.Duration `json:"latency"`
+	Latency time.Duration `json:"latencyNs"`
 	paths   []string
 	warm    string // what is run once before, and kept in WARM
 	// What comes of it, which has the same digest in all rows of a result and content.

@@ -14,10 +14,10 @@ import (
 // askedPath is where the server says what it was asked for since it last said so.
 const askedPath = "/asked"
 
-// Asked is how much a server was asked for.
+// An asked is how much a server was asked for.
 type asked struct {
-	Requests int
-	Most     int // for one path
+	Requests int `json:"requests"`
+	Most     int `json:"most"` // for one path
 }
 
 // serve serves a directory, prints its address, and ends when in does. Where a path
