@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"thaw/internal/atomicfile"
+	"thaw/internal/decompress"
 	"thaw/internal/keylock"
 	"thaw/narinfo"
 	"thaw/storepath"
@@ -52,6 +53,7 @@ type Disk struct {
 	slots  chan struct{}       // one for each NAR that is being decoded
 	follow chan struct{}       // the same for those that are decoded while they arrive
 	flight *semaphore.Weighted // bytes of files that arrive
+	budget *decompress.Budget  // of the decoders
 	locks  keylock.Set         // by NarHash
 	mu     sync.Mutex
 	done   map[string]bool // NarHashes verified and base names noted in this run
@@ -64,7 +66,7 @@ func OpenDisk(dir string, next *List, keys narinfo.Keys, jobs int, events *Event
 	d := &Disk{
 		Dir: dir, Next: next, Keys: keys, Events: events,
 		slots: make(chan struct{}, jobs), follow: make(chan struct{}, followers), flight: semaphore.NewWeighted(inFlight),
-		done: map[string]bool{},
+		budget: decompress.NewBudget(jobs), done: map[string]bool{},
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "nar"), 0o755); err != nil {
 		return nil, err
