@@ -44,6 +44,7 @@ type isoWriter struct {
 	of     *spec.ISO
 	params *Params
 	place  string
+	code   bool // of a BIOS is in front
 	iso    *iso.Writer
 }
 
@@ -85,7 +86,7 @@ func newISO(f File, o *spec.Output, p *Params) (*Writer, error) {
 
 // openISO makes the writer of a CD with nothing on it.
 func openISO(w io.WriterAt, o *spec.Output, p *Params, cd *CD) (*isoWriter, error) {
-	d := &isoWriter{of: o.ISO, params: p, place: p.whole(o)}
+	d := &isoWriter{of: o.ISO, params: p, place: p.whole(o), code: len(cd.Code) > 0}
 	opt := iso.Options{Label: d.of.Label, Time: p.Time, BIOS: cd.Loader, Code: cd.Code}
 	if d.of.Table != "none" {
 		opt.Disk.Table = tables[d.of.Table]
@@ -116,16 +117,26 @@ func (d *isoWriter) key(name string) string {
 	return d.place + "." + name
 }
 
-// partition is one in the table, if there is a table.
+// partition is one in the table, if there is a table. Some BIOSes do not run the code in
+// front unless a partition of an MBR is active; to the code it is all one.
 func (d *isoWriter) partition(name string, kind disk.GUID, id string) (p disk.Partition) {
+	p = disk.Partition{Name: name, Type: kind, GUID: disk.MakeGUID(d.params.ID(id + "/partition-guid"))}
+	active := d.code
 	switch d.of.Table {
 	case "none":
-		return p
+		return disk.Partition{}
 	case "mbr":
-		return disk.Partition{Type: kind}
+		p = disk.Partition{Type: kind}
+		active = active && kind != disk.TypeESP
+	case "hybrid":
+		p.InMBR = kind == disk.TypeESP
+		active = active && p.InMBR
+	default:
+		active = false
 	}
-	p = disk.Partition{Name: name, Type: kind, GUID: disk.MakeGUID(d.params.ID(id + "/partition-guid"))}
-	p.InMBR = d.of.Table == "hybrid" && kind == disk.TypeESP
+	if active {
+		p.Attributes = disk.AttrLegacyBoot
+	}
 	return p
 }
 

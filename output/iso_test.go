@@ -117,8 +117,8 @@ func TestISOForBIOS(t *testing.T) {
 		uefi         bool
 		files, boots string
 	}{
-		{false, "isolinux.bin\nkernel\nroot.squashfs\n", "BIOS  y   none"},
-		{true, "efi.img\nisolinux.bin\nkernel\nroot.squashfs\n", "BIOS  y   none"},
+		{false, "isolinux.bin\nkernel\nroot.squashfs\n", "MBR partition      :   1   0x80  0x83"},
+		{true, "efi.img\nisolinux.bin\nkernel\nroot.squashfs\n", "MBR partition      :   2   0x80  0xef"},
 		{true, "efi.img\nisolinux.bin\nkernel\nroot.squashfs\n", "UEFI  y   none"},
 	} {
 		dir := t.TempDir()
