@@ -75,7 +75,7 @@ func Build(ctx context.Context, s substituter.Substituter, p *Plan, sink rootfs.
 			return nil, err
 		}
 	}
-	for _, info := range p.order() {
+	for _, info := range p.Order() {
 		if err := b.object(ctx, info, storeDir+"/"+info.StorePath.Base()); err != nil {
 			return nil, err
 		}

@@ -7,6 +7,7 @@
 package assemble
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -201,9 +202,10 @@ func (p *Plan) NarSize() (bytes int64) {
 	return bytes
 }
 
-// order returns the closure in the order of the image: the packages, then the
-// rest.
-func (p *Plan) order() []*narinfo.Info {
+// Order returns the closure in the order of the image: the packages, then the
+// rest, the largest first. Who fetches the objects in that order never lets a build
+// wait for long while much is left to do.
+func (p *Plan) Order() []*narinfo.Info {
 	out := make([]*narinfo.Info, 0, len(p.Infos))
 	first := make(map[storepath.Path]bool, len(p.Packages))
 	for _, q := range p.Packages {
@@ -215,6 +217,7 @@ func (p *Plan) order() []*narinfo.Info {
 			out = append(out, i)
 		}
 	}
+	slices.SortStableFunc(out[len(p.Packages):], func(a, b *narinfo.Info) int { return cmp.Compare(b.NarSize, a.NarSize) })
 	return out
 }
 

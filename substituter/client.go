@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -201,6 +202,8 @@ func failure(shown string, err error) *Error {
 		e.dead = true
 		if errors.As(err, &timeout) && timeout.Timeout() {
 			e.Err = errors.New("no connection: it does not answer")
+		} else if errno := syscall.Errno(0); dialing && errors.As(err, &errno) {
+			e.Err = errno // the URL says to whom
 		}
 	case errors.As(err, &silent):
 		e.dead = true

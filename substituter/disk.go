@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
 
+	"thaw/internal/ahead"
 	"thaw/internal/atomicfile"
 	"thaw/internal/decompress"
 	"thaw/internal/keylock"
@@ -50,7 +51,7 @@ type Disk struct {
 	Offline bool    // nothing is fetched; Next only says which caches are exempt
 	Events  *Events // may be nil
 
-	slots  chan struct{}       // one for each NAR that is being decoded
+	slots  *slots              // one for each NAR that is being decoded
 	follow chan struct{}       // the same for those that are decoded while they arrive
 	flight *semaphore.Weighted // bytes of files that arrive
 	budget *decompress.Budget  // of the decoders
@@ -65,7 +66,7 @@ type Disk struct {
 func OpenDisk(dir string, next *List, keys narinfo.Keys, jobs int, events *Events) (*Disk, error) {
 	d := &Disk{
 		Dir: dir, Next: next, Keys: keys, Events: events,
-		slots: make(chan struct{}, jobs), follow: make(chan struct{}, followers), flight: semaphore.NewWeighted(inFlight),
+		slots: newSlots(jobs), follow: make(chan struct{}, followers), flight: semaphore.NewWeighted(inFlight),
 		budget: decompress.NewBudget(jobs), done: map[string]bool{},
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "nar"), 0o755); err != nil {
@@ -226,7 +227,25 @@ func (d *Disk) Open(ctx context.Context, info *narinfo.Info) (io.ReadCloser, err
 	if err != nil {
 		return nil, err
 	}
-	return &cached{f, newVerifier(&withContext{ctx, f}, info), info}, nil
+	c := &cached{f, newVerifier(&withContext{ctx, f}, info), info}
+	if info.NarSize < worthAhead {
+		return c, nil
+	}
+	return readAhead{ahead.New(c), c}, nil
+}
+
+// worthAhead is from where on a NAR is read and hashed by a goroutine of its own.
+const worthAhead = 1 << 20
+
+// readAhead is a stream that is read ahead.
+type readAhead struct {
+	*ahead.Reader
+	from io.Closer
+}
+
+func (r readAhead) Close() error {
+	r.Reader.Close()
+	return r.from.Close()
 }
 
 // cached is a NAR that is read from the directory.
@@ -349,20 +368,10 @@ func (d *Disk) forget(key string) {
 	delete(d.done, key)
 }
 
-// slot waits until one more NAR may be decoded or hashed.
-func (d *Disk) slot(ctx context.Context) (release func(), err error) {
-	select {
-	case d.slots <- struct{}{}:
-		return func() { <-d.slots }, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
 // read gives the NAR that lies in the directory to take, which may be nil, and
 // verifies it.
 func (d *Disk) read(ctx context.Context, info *narinfo.Info, take taker) error {
-	release, err := d.slot(ctx)
+	release, err := d.slots.take(ctx, info.NarSize)
 	if err != nil {
 		return err
 	}

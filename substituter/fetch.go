@@ -162,7 +162,7 @@ func (d *Disk) copy(ctx context.Context, dir File, c *Remote, info *narinfo.Info
 		return named(err, nameOf(info))
 	}
 	defer body.Close()
-	release, err := d.slot(ctx)
+	release, err := d.slots.take(ctx, info.NarSize)
 	if err != nil {
 		return err
 	}
@@ -209,7 +209,7 @@ func (d *Disk) receive(ctx context.Context, c *Remote, info *narinfo.Info, s *sp
 // several answers.
 func (d *Disk) unpack(ctx context.Context, s *spool, info *narinfo.Info, to *landing) (warnings []string, joined bool, err error) {
 	for {
-		release, err := d.turn(ctx, s)
+		release, err := d.turn(ctx, s, info)
 		if err != nil {
 			return nil, s.joined(), err
 		}
@@ -227,7 +227,7 @@ func (d *Disk) unpack(ctx context.Context, s *spool, info *narinfo.Info, to *lan
 }
 
 // turn waits until s may be decoded.
-func (d *Disk) turn(ctx context.Context, s *spool) (release func(), err error) {
+func (d *Disk) turn(ctx context.Context, s *spool, info *narinfo.Info) (release func(), err error) {
 	ended, err := s.wait(followFrom)
 	if err == nil && !ended {
 		select {
@@ -240,7 +240,7 @@ func (d *Disk) turn(ctx context.Context, s *spool) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.slot(ctx)
+	return d.slots.take(ctx, info.NarSize)
 }
 
 // tell passes warnings about a NAR on.

@@ -55,7 +55,7 @@ func (d *Disk) peek(ctx context.Context, c *Remote, info *narinfo.Info, part Par
 		return err
 	}
 	defer body.Close()
-	release, err := d.slot(ctx)
+	release, err := d.slots.take(ctx, info.NarSize)
 	if err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func (a *app) resolveAndFetch(ctx context.Context, t *target) (*work, error) {
 			w.fetcher.add(i)
 		}
 	}
-	w.fetcher.largestFirst()
+	w.fetcher.arrange(w.plan.Order())
 	w.tell(a.global.effective.Caches)
 	w.ui.begin("fetching", int64(len(w.toFetch)), w.fetchSize())
 	return w, nil

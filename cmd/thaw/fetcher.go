@@ -50,16 +50,15 @@ func (f *fetcher) add(info *narinfo.Info) {
 	f.more.Signal()
 }
 
-// largestFirst orders what is still queued, once all is known: the last object
-// to start should not be the longest to come.
-func (f *fetcher) largestFirst() {
+// arrange orders what is still queued, once it is known how the objects are wanted.
+func (f *fetcher) arrange(infos []*narinfo.Info) {
+	at := make(map[*narinfo.Info]int, len(infos))
+	for i, info := range infos {
+		at[info] = i + 1
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	largestFirst(f.queue)
-}
-
-func largestFirst(infos []*narinfo.Info) {
-	slices.SortStableFunc(infos, func(a, b *narinfo.Info) int { return cmp.Compare(b.NarSize, a.NarSize) })
+	slices.SortStableFunc(f.queue, func(a, b *narinfo.Info) int { return cmp.Compare(at[a], at[b]) })
 }
 
 // next waits for an object; nil is the end.

@@ -13,6 +13,7 @@ import (
 
 	"thaw/image/dir"
 	"thaw/image/disk"
+	"thaw/internal/ahead"
 	"thaw/internal/atomicfile"
 	"thaw/output"
 	"thaw/rootfs"
@@ -213,19 +214,22 @@ func digestFile(ctx context.Context, f *os.File) (string, error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return "", err
 	}
+	a := ahead.New(f)
+	defer a.Close()
 	h := sha256.New()
-	buf := make([]byte, 1<<20)
-	for {
-		n, err := f.Read(buf)
-		h.Write(buf[:n])
-		if ctx.Err() != nil {
-			return "", context.Cause(ctx)
-		}
-		if err == io.EOF {
-			return digest(h), nil
-		}
-		if err != nil {
-			return "", err
-		}
+	_, err := a.WriteTo(until{ctx, h})
+	return digest(h), err
+}
+
+// until is a writer that takes no more when ctx has ended.
+type until struct {
+	ctx context.Context
+	io.Writer
+}
+
+func (u until) Write(p []byte) (int, error) {
+	if u.ctx.Err() != nil {
+		return 0, context.Cause(u.ctx)
 	}
+	return u.Writer.Write(p)
 }

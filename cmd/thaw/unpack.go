@@ -33,12 +33,12 @@ Run by root, all files belong to root; otherwise to who runs it.`,
       /nix/store/iv6mnmnw8z16ca4yawz70zfapazdfyvq-hello-static-1.0`,
 		GroupID: "make",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 && root == "" {
+				return usage("for example --root ./rootfs", "unpack needs --root DIR")
+			}
 			t, err := a.target(cmd, args)
 			if err != nil {
 				return err
-			}
-			if root == "" {
-				return usage("for example --root ./rootfs", "unpack needs --root DIR")
 			}
 			t.bare()
 			w, err := a.resolve(cmd.Context(), t)
@@ -84,12 +84,10 @@ func (a *app) unpackInto(ctx context.Context, w *work, root string, damage local
 	w.toFetch = slices.DeleteFunc(w.toFetch, store.Has)
 	w.tell(a.global.effective.Caches)
 	w.ui.begin("fetching", int64(len(w.toFetch)), w.fetchSize())
-	infos := slices.Clone(w.plan.Infos)
-	largestFirst(infos)
 	var n counts
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(a.global.connections)
-	for _, info := range infos {
+	for _, info := range w.plan.Order() {
 		g.Go(func() error {
 			outcome, err := store.Add(ctx, w.src, info, damage)
 			if err == nil {
