@@ -3,7 +3,8 @@
 //
 // What a registry has is not sent again: each blob is asked for first, and where it
 // is in another repository of the same registry that the caller names, the registry
-// is asked to take it from there.
+// is asked to take it from there. What fails for the moment is tried three times, an
+// upload from its beginning.
 //
 // Credentials are those of docker and podman: ~/.docker/config.json, or
 // config.json in DOCKER_CONFIG, REGISTRY_AUTH_FILE, containers/auth.json; a helper
@@ -14,6 +15,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +26,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -46,6 +49,8 @@ type Options struct {
 	MountFrom string
 	// UserAgent names the program.
 	UserAgent string
+
+	wait time.Duration // after the first of three attempts; 0 is a second
 }
 
 // Result says what was sent.
@@ -106,9 +111,10 @@ func Push(ctx context.Context, dir, image string, o Options) (*Result, error) {
 	if jobs == 0 {
 		jobs = 4
 	}
+	wait := remote.Backoff{Duration: cmp.Or(o.wait, time.Second), Factor: 3, Jitter: 0.1, Steps: 3}
 	options := []remote.Option{
 		remote.WithContext(ctx), remote.WithAuth(auth), remote.WithTransport(count),
-		remote.WithJobs(jobs), remote.WithUserAgent(o.UserAgent),
+		remote.WithJobs(jobs), remote.WithUserAgent(o.UserAgent), remote.WithRetryBackoff(wait),
 	}
 	if err := remote.Push(ref, top.taggable(), options...); err != nil {
 		return nil, failure(ctx, ref, err)
