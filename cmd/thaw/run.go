@@ -36,14 +36,15 @@ func (a *app) run() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run IMAGE|SPEC|PATH… [-- QEMU-OPTION…]",
 		Short: "Start an image in a virtual machine",
-		Long: `Start a disk image in QEMU, with its serial console on the terminal: Ctrl-A X ends
-it, Ctrl-A H helps. A SPEC, or store paths, are built into a temporary directory, or
-into --dir. What the machine writes to its disk is forgotten unless --write is given.
+		Long: `Start a disk image, or the directory of an output of the type files, in QEMU, with its
+serial console on the terminal: Ctrl-A X ends it, Ctrl-A H helps. A SPEC, or store
+paths, are built into a temporary directory, or into --dir. What the machine writes to
+its disk is forgotten unless --write is given.
 
 An image that starts by UEFI (EFI/BOOT in its EFI system partition) is given
 firmware for it, one with code for a BIOS starts by that. Otherwise the kernel is
 started directly: that of the spec or of its packages with its initrd and its arguments,
-or --kernel, --initrd and --append. KVM is used where it works.
+or --kernel, --initrd and --append. KVM is used where it works, which is tried.
 
 --print prints the command line, quoted for a shell, and starts nothing. The exit code
 is QEMU's. QEMU must be installed; thaw runs no other program.`,
@@ -57,7 +58,7 @@ is QEMU's. QEMU must be installed; thaw runs no other program.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.output, "output", "", "the `NAME` of the output of the spec to start (default the first disk, else the first file system)")
+	f.StringVar(&o.output, "output", "", "the `NAME` of the output of the spec to start (default the first disk, else the first ISO, file system, cpio archive, or one of the type files)")
 	f.StringVar(&o.arch, "arch", "", "the machine's `ARCH`: x86_64, aarch64, i686, armv7l or riscv64 (default what the image or the spec says, else this computer's)")
 	f.StringVar(&o.accel, "accel", "auto", "`HOW` it runs: kvm, tcg, or auto for kvm where that works")
 	f.StringVar(&o.firmware, "firmware", "", "a `FILE` of UEFI firmware to start by")

@@ -71,6 +71,19 @@ func TestRunUEFI(t *testing.T) {
 	}
 }
 
+// Where QEMU is not, its package is named.
+func TestRunWithoutQEMU(t *testing.T) {
+	p := newProgram(t)
+	if err := os.WriteFile(filepath.Join(p.dir, "k"), []byte("k"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", p.dir)
+	const want = "thaw: qemu-system-aarch64 is not installed\n      install it (on Debian, the package qemu-system-arm), or"
+	if o := p.try(t, "run", "k", "--kernel", "k", "--arch", "aarch64"); o.code != exitFailed || !strings.HasPrefix(o.stderr, want) {
+		t.Errorf("exit %d: %s", o.code, o.stderr)
+	}
+}
+
 // The machine is one that the kernel runs on.
 func TestRunArch(t *testing.T) {
 	p := newProgram(t)
