@@ -22,11 +22,11 @@ func (a *app) unpack() *cobra.Command {
 		Use:   "unpack PATH…|SPEC --root DIR",
 		Short: "Unpack store paths and all they refer to into a directory",
 		Long: `Unpack the given store paths, or the packages of a spec, and all they refer to into
-DIR/nix/store, as
-nix copy --to DIR would, but without a Nix database. DIR may be new, or have a
-store already: each object appears whole, one that is there is hashed and kept
-if it is right. One that is wrong ends the run with exit code 4 unless --repair
-is given, which replaces it.
+DIR/nix/store, as nix copy --to DIR would, but without a Nix database. DIR may be
+new, or have a store already: each object appears whole, one that is there is
+hashed, kept if it is right, and not fetched. One that is wrong ends the run with
+exit code 4 unless --repair is given, which replaces it. What is fetched is not
+kept in the local cache.
 
 Run by root, all files belong to root; otherwise to who runs it.`,
 		Example: `  thaw unpack --cache testdata/example --trusted-key testdata/example/key.pub --root rootfs \
