@@ -79,7 +79,7 @@ const (
 	oneCore = `exec env GOMAXPROCS=1 "$THAW" unpack --jobs 1` + cold + ` --root "$DIR/root" $P`
 
 	mkfs       = ` && mkfs.ext4 -q -F -O ^has_journal -b 4096 -m 0 -d "$DIR/root" "$DIR/image" 320M`
-	mksquashfs = ` && mksquashfs "$DIR/root" "$DIR/image" -noappend -no-progress -quiet -all-root -all-time 1 -comp zstd -Xcompression-level 10`
+	mksquashfs = ` && mksquashfs "$DIR/root" "$DIR/image" -noappend -no-progress -quiet -all-root -all-time 1 -comp zstd -Xcompression-level `
 	xzAlone    = `xargs -d '\n' -P "$(nproc)" -n 1 xz -T1 -dc <"$CACHES/` + narsFile + `" >/dev/null`
 	warm       = thawRun + `build --format disk -o "$WARM/image"` + common + ` --cache-dir "$WARM/cache" $P`
 	rebuild    = thawRun + `build --format disk -o "$DIR/image" --offline` + common + ` --cache-dir "$WARM/cache" $P`
@@ -136,7 +136,8 @@ func rows(lists string) ([]row, error) {
 		{Name: "ext4 disk, zstd", Cache: "zstd", paths: system, result: image, content: "disk", Ours: ours(disk), Peers: []peer{ext4(0.20, 0.30)}},
 		{Name: "ext4 disk, none", Cache: "none", paths: system, result: image, content: "disk", Ours: ours(disk), Peers: []peer{ext4(0, 0)}},
 		{Name: "squashfs zstd, xz", Cache: "xz", paths: system, result: image, content: "squashfs", Ours: ours(squash), Peers: []peer{
-			{Label: "nix copy + mksquashfs, level 10", program: program{Script: nixCopy + mksquashfs}, wall: 0.60, cpu: 0.90},
+			{Label: "nix copy + mksquashfs, level 10", program: program{Script: nixCopy + mksquashfs + "10"}, wall: 0.60, cpu: 0.90},
+			{Label: "nix copy + mksquashfs, level 15, its default", program: program{Script: nixCopy + mksquashfs + "15"}},
 		}},
 		{Name: "deep graph, 321 paths", Cache: "xz", paths: dag, content: "dag", Ours: ours(unpack), Peers: []peer{copied(0.30, 0.40)}},
 		{Name: "wide graph, 302 paths", Cache: "xz", paths: wide, content: "wide", Ours: ours(unpack), Peers: []peer{copied(0.30, 0.40)}},
