@@ -49,7 +49,11 @@ func (b *Budget) NewReader(ctx context.Context, name string, r *bufio.Reader, si
 	if err := b.left.Acquire(ctx, weight); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	z, err := newReader(name, r, size, memory > pooledWindow)
+	kind := small
+	if memory > smallWindow+besides {
+		kind = large
+	}
+	z, err := newReader(name, r, size, kind)
 	if err != nil {
 		b.left.Release(weight)
 		return nil, err

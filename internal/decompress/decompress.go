@@ -53,30 +53,30 @@ func Known(name string) bool { return slices.Contains(Names, name) }
 // [io.ErrUnexpectedEOF], except where the format cannot tell: compress anywhere,
 // lz4 and zstd in empty input. Close releases memory and leaves r alone.
 func NewReader(name string, r io.Reader, size int64) (io.ReadCloser, error) {
-	return newReader(name, r, size, false)
+	return newReader(name, r, size, small)
 }
 
-// newReader is NewReader. large says that the decoder's window is not worth keeping.
-func newReader(name string, r io.Reader, size int64, large bool) (io.ReadCloser, error) {
+// newReader is NewReader with a decoder of that kind.
+func newReader(name string, r io.Reader, size int64, kind kind) (io.ReadCloser, error) {
 	switch name {
 	case "none":
 		return io.NopCloser(r), nil
 	case "xz":
-		return openXZ(xz.XZ, r, size, large), nil
+		return openXZ(xz.XZ, r, size, kind), nil
 	case "lzma":
-		return openXZ(xz.LZMA, r, size, large), nil
+		return openXZ(xz.LZMA, r, size, kind), nil
 	case "lzip":
-		return openXZ(xz.Lzip, r, size, large), nil
+		return openXZ(xz.Lzip, r, size, kind), nil
 	case "bzip2":
 		return io.NopCloser(bzip2.NewReader(bufio.NewReaderSize(r, 64<<10))), nil
 	case "gzip":
-		return gzips.open(r, large)
+		return gzips.open(r, kind)
 	case "zstd":
-		return zstds.open(r, large)
+		return zstds.open(r, kind)
 	case "br":
-		return brotlis.open(r, large)
+		return brotlis.open(r, kind)
 	case "lz4":
-		return lz4s.open(r, large)
+		return lz4s.open(r, kind)
 	case "compress":
 		z, err := newUnixCompress(bufio.NewReaderSize(r, 64<<10))
 		if err != nil {
@@ -95,14 +95,23 @@ func unexpected(err error) error {
 	return err
 }
 
-// pooledWindow is the largest window that is kept, in bytes: those of xz -6 and of
-// zstd -19 are. One that was kept for every decoder would exceed any budget.
-const pooledWindow = 16 << 20
+// kind is a kind of decoders that keep their windows between streams, since a NAR is
+// often smaller than what a decoder costs to set up. Small streams do not get large
+// decoders: there would be one for each of them in the end.
+type kind int
 
-// Decoders keep their windows between streams: a NAR is often smaller than what
-// a decoder costs to set up.
+const (
+	small kind = iota
+	large
+	kinds
+)
+
+// smallWindow is the largest window of a small decoder, in bytes: those of xz -6 and of
+// zstd -19 are smaller.
+const smallWindow = 16 << 20
+
 var (
-	xzs     sync.Pool
+	xzs     [kinds]sync.Pool
 	zstds   = pool[*zstd.Decoder]{new: newZstd, reset: (*zstd.Decoder).Reset}
 	gzips   = pool[*gzip.Reader]{new: func() (*gzip.Reader, error) { return new(gzip.Reader), nil }, reset: (*gzip.Reader).Reset}
 	brotlis = pool[*brotli.Reader]{new: func() (*brotli.Reader, error) { return brotli.NewReader(nil), nil }, reset: (*brotli.Reader).Reset}
@@ -120,13 +129,13 @@ func resetLZ4(z *lz4.Reader, r io.Reader) error {
 
 // pool holds idle decoders of one kind.
 type pool[D io.Reader] struct {
-	idle  sync.Pool
+	idle  [kinds]sync.Pool
 	new   func() (D, error)
 	reset func(D, io.Reader) error
 }
 
-func (p *pool[D]) open(r io.Reader, large bool) (io.ReadCloser, error) {
-	z, ok := p.idle.Get().(D)
+func (p *pool[D]) open(r io.Reader, kind kind) (io.ReadCloser, error) {
+	z, ok := p.idle[kind].Get().(D)
 	if !ok {
 		var err error
 		if z, err = p.new(); err != nil {
@@ -136,42 +145,39 @@ func (p *pool[D]) open(r io.Reader, large bool) (io.ReadCloser, error) {
 	if err := p.reset(z, r); err != nil {
 		return nil, unexpected(err)
 	}
-	if large {
-		return io.NopCloser(z), nil
-	}
-	return &pooled[D]{z, p}, nil
+	return &pooled[D]{z, &p.idle[kind]}, nil
 }
 
 // pooled is a decoder at work. Close gives it back.
 type pooled[D io.Reader] struct {
-	z D
-	p *pool[D]
+	z    D
+	idle *sync.Pool
 }
 
 func (o *pooled[D]) Read(b []byte) (int, error) { return o.z.Read(b) }
 
 func (o *pooled[D]) Close() error {
-	o.p.idle.Put(o.z)
+	o.idle.Put(o.z)
 	return nil
 }
 
-type xzReader struct{ *xz.Reader }
+type xzReader struct {
+	*xz.Reader
+	idle *sync.Pool
+}
 
-func openXZ(format xz.Format, r io.Reader, size int64, large bool) io.ReadCloser {
+func openXZ(format xz.Format, r io.Reader, size int64, kind kind) io.ReadCloser {
 	c := xz.Config{Format: format, MaxSize: max(size, 0), MaxDict: MaxWindow, SkipCheck: true}
-	if large {
-		return xz.NewReader(r, c)
-	}
-	if z, ok := xzs.Get().(*xz.Reader); ok {
+	if z, ok := xzs[kind].Get().(*xz.Reader); ok {
 		z.Reset(r, c)
-		return xzReader{z}
+		return xzReader{z, &xzs[kind]}
 	}
-	return xzReader{xz.NewReader(r, c)}
+	return xzReader{xz.NewReader(r, c), &xzs[kind]}
 }
 
 func (z xzReader) Close() error {
 	err := z.Reader.Close()
-	xzs.Put(z.Reader)
+	z.idle.Put(z.Reader)
 	return err
 }
 
