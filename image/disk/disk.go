@@ -188,7 +188,7 @@ func NewWriter(w io.WriterAt, o Options) (*Writer, error) {
 	}
 	d.taken = []Region{{Kind: KindTable, Start: CodeSize, End: d.next}}
 	if least := d.up(d.next) + d.align + d.tail(); o.Size > 0 && o.Size < least {
-		return nil, fmt.Errorf("disk: size %d: %w: a table and one partition need %d", o.Size, ErrFull, least)
+		return nil, fmt.Errorf("%w: a table and one partition need %d bytes, and it has %d", ErrFull, least, o.Size)
 	}
 	return d, nil
 }

@@ -252,7 +252,7 @@ func TestErrors(t *testing.T) {
 		{"zero GUID", disk.Options{GUID: "00000000-0000-0000-0000-000000000000"}, nil, `disk: "00000000-0000-0000-0000-000000000000" is not a GUID`, nil},
 		{"half a sector", disk.Options{GUID: guid(9), Size: 10*mib + 1}, nil, "disk: size 10485761 is not a multiple of 512", nil},
 		{"negative size", disk.Options{GUID: guid(9), Size: -512}, nil, "disk: size -512 is not a multiple of 512", nil},
-		{"tiny", disk.Options{GUID: guid(9), Size: 2 * mib}, nil, "disk: size 2097152: not enough space: a table and one partition need 2114048", disk.ErrFull},
+		{"tiny", disk.Options{GUID: guid(9), Size: 2 * mib}, nil, "not enough space: a table and one partition need 2114048 bytes, and it has 2097152", disk.ErrFull},
 		{"no type", disk.Options{GUID: guid(9)}, change(func(p *disk.Partition) { p.Type = "" }), `partition "one": a GUID is missing`, nil},
 		{"no partition GUID", disk.Options{GUID: guid(9)}, change(func(p *disk.Partition) { p.GUID = "" }), `partition "one": a GUID is missing`, nil},
 		{"bad GUID", disk.Options{GUID: guid(9)}, change(func(p *disk.Partition) { p.GUID = "0A0B0C0D-1234-8765-90AB-0123456789EG" }), `partition "one": "0A0B0C0D-1234-8765-90AB-0123456789EG" is not a GUID`, nil},
