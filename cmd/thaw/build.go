@@ -18,6 +18,7 @@ import (
 	"thaw/assemble"
 	"thaw/fhs"
 	"thaw/internal/atomicfile"
+	"thaw/resolve"
 	"thaw/rootfs"
 	"thaw/spec"
 )
@@ -73,6 +74,9 @@ a line for each entry; for oci, the bytes and the digest of the image.`,
   thaw build vm.yaml -o vm.img --kernel-out vm.kernel --initrd-out vm.initrd`,
 		GroupID: "make",
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if len(args) > 0 && o.output == "" {
+				return usage("for example -o image.img", "build needs -o FILE")
+			}
 			t, err := a.target(cmd, args)
 			if err != nil {
 				return err
@@ -143,6 +147,9 @@ func (o *buildOptions) apply(cmd *cobra.Command, t *target, stdout *results) ([]
 		s.Seed = o.seed
 	}
 	if o.arch != "" {
+		if systems := resolve.Systems(); !slices.Contains(systems, o.arch) {
+			return nil, usage("give one of "+strings.Join(systems, ", "), "--arch %q is not a system that images are for", o.arch)
+		}
 		s.Arch = o.arch
 	}
 	if len(o.link) > 0 {
@@ -150,9 +157,6 @@ func (o *buildOptions) apply(cmd *cobra.Command, t *target, stdout *results) ([]
 		if s.Rootfs.Merge.Link, err = linkPlaces(o.link); err != nil {
 			return nil, err
 		}
-	}
-	if o.output == "" {
-		return nil, usage("for example -o image.img", "build needs -o FILE")
 	}
 	if len(s.Outputs) == 0 {
 		out, err := o.described()

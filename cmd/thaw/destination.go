@@ -328,7 +328,11 @@ func (o *destination) within(size int64) error {
 // suits refuses a file whose name ends like that of another format.
 func (o *destination) suits() error {
 	if m := o.misnamed(); m != "" {
-		return usage("name it otherwise, for example "+o.of.Name+ending(&o.of), "output %s of the spec is %s", o.of.Name, m)
+		hint := "name it otherwise, for example " + o.of.Name + ending(&o.of)
+		if named := byEnding(o.path); named != nil && named.container != "" && named.typ == o.of.Type {
+			hint += ", or change outputs." + o.of.Name + " in the spec"
+		}
+		return usage(hint, "output %s of the spec is %s", o.of.Name, m)
 	}
 	return nil
 }

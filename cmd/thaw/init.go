@@ -40,7 +40,7 @@ thaw's own tests.`,
 			case preset == "":
 				return usage(known, "init needs --preset NAME")
 			case !ok:
-				return usage(known, "there is no preset %q", preset)
+				return usage(known, "there is no preset %q%s", preset, nearest(preset, examples.Presets()))
 			case output == "-":
 				_, err := a.stdout.Write(text)
 				return err

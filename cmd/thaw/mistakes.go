@@ -28,7 +28,7 @@ func optionError(cmd *cobra.Command, err error) error {
 		if given == "-" {
 			given = "--" + unknown.GetSpecifiedName()
 		}
-		return usage(cmd.CommandPath()+" --help lists the options", "unknown option %s%s", given, similarOption(cmd, strings.TrimLeft(given, "-")))
+		return usage(cmd.CommandPath()+" --help lists the options", "unknown option %s%s", given, similarOption(cmd, "--"+strings.TrimLeft(given, "-")))
 	case errors.As(err, &bare):
 		return usage("", "--%s needs a value", bare.GetFlag().Name)
 	case errors.As(err, &invalid):
@@ -41,11 +41,16 @@ func similarOption(cmd *cobra.Command, name string) string {
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if !f.Hidden {
-			names = append(names, f.Name)
+			names = append(names, "--"+f.Name)
 		}
 	})
-	if s := spec.Nearest(name, names); s != "" {
-		return " (did you mean --" + s + "?)"
+	return nearest(name, names)
+}
+
+// nearest is the end of a message about a word that is none of the candidates.
+func nearest(word string, candidates []string) string {
+	if s := spec.Nearest(word, candidates); s != "" {
+		return fmt.Sprintf(" (did you mean %q?)", s)
 	}
 	return ""
 }

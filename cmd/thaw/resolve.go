@@ -91,6 +91,9 @@ func nameQueries(names []string, from, arch, output string) (queries []resolve.Q
 	if err != nil {
 		return nil, usage(see, "--from: %v", err)
 	}
+	if place.Kind == spec.FromFile && !exists(place.Place) {
+		return nil, usage("give channel:https://…, hydra:https://…, or a file that can be read", "--from %s cannot be read", from)
+	}
 	if arch != "" && !slices.Contains(resolve.Systems(), arch) {
 		return nil, usage("give one of "+strings.Join(resolve.Systems(), ", "), "--arch %q is not a system that images are for", arch)
 	}

@@ -196,7 +196,7 @@ func help(root *cobra.Command) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			about, rest, err := root.Find(args)
 			if err != nil || len(rest) > 0 {
-				return usage("thaw help lists the commands", "unknown command %q", strings.Join(args, " "))
+				return usage("thaw help lists the commands", "unknown command %q%s", strings.Join(args, " "), similar(root, args[0]))
 			}
 			return about.Help()
 		},

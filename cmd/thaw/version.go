@@ -47,12 +47,12 @@ func subcommands(cmd *cobra.Command, args []string) error {
 	for _, c := range cmd.Commands() {
 		names = append(names, c.Name())
 	}
-	return usage("there is: "+strings.Join(names, ", "), "unknown command %q after %s", args[0], cmd.CommandPath())
+	return usage("there is: "+strings.Join(names, ", "), "unknown command %q after %s%s", args[0], cmd.CommandPath(), similar(cmd, args[0]))
 }
 
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usage("", "%s takes no arguments", cmd.CommandPath())
+		return usage("", "%s takes no arguments", strings.TrimPrefix(cmd.CommandPath(), "thaw "))
 	}
 	return nil
 }
