@@ -143,13 +143,25 @@ func clip(s string) string {
 	return strconv.Quote(s)
 }
 
-// Nearest returns the candidate that a mistyped word most likely stands for, or
-// "" if none is near.
+// Nearest returns the candidate that a mistyped word most likely stands for, or else the
+// only one that it is the beginning of; "" if there is none.
 func Nearest(word string, candidates []string) string {
 	best, least := "", max(1, min(len(word), 40)/3)+1
 	for _, c := range candidates {
 		if d := distance(strings.ToLower(word), c, least); d < least {
 			best, least = c, d
+		}
+	}
+	if best != "" || len(word) < 3 {
+		return best
+	}
+	for _, c := range candidates {
+		switch {
+		case !strings.HasPrefix(c, strings.ToLower(word)):
+		case best != "":
+			return ""
+		default:
+			best = c
 		}
 	}
 	return best
