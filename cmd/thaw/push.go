@@ -46,7 +46,7 @@ It prints the name, the image's bytes and its digest, separated by tabs.`,
 			dirs, name := args[:len(args)-1], args[len(args)-1]
 			for _, dir := range dirs {
 				if st, err := os.Stat(dir); err == nil && !st.IsDir() {
-					return usage("build it with archive: dir, or unpack it", "%s is a file, and push takes directories", dir)
+					return usage("build it with archive: dir, or make a directory of it: mkdir DIR && tar -xf "+dir+" -C DIR", "%s is a file, and push takes directories", dir)
 				}
 			}
 			ui, err := a.ui()

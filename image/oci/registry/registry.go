@@ -145,19 +145,34 @@ func failure(ctx context.Context, ref name.Reference, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	// TLS is tried first: unless there is none, what went wrong is with that.
+	var first *url.Error
 	var plain *plainError
-	if errors.As(err, &plain) {
+	if errors.As(err, &plain) && (errors.Is(err, http.ErrSchemeMismatch) || !errors.As(err, &first) || errors.As(first.Err, &plain)) {
 		return plain
 	}
 	var answer *transport.Error
 	if !errors.As(err, &answer) {
-		return &Error{ref.Context().RegistryStr(), 0, errors.New(clean(err.Error()))}
+		return &Error{ref.Context().RegistryStr(), 0, errors.New(clean(reason(ref, err)))}
 	}
-	reason := http.StatusText(answer.StatusCode)
+	said := http.StatusText(answer.StatusCode)
 	if len(answer.Errors) > 0 && answer.Errors[0].Message != "" {
-		reason = answer.Errors[0].Message
+		said = answer.Errors[0].Message
 	}
-	return &Error{ref.Context().RegistryStr(), answer.StatusCode, fmt.Errorf("%s (status %d)", clean(reason), answer.StatusCode)}
+	return &Error{ref.Context().RegistryStr(), answer.StatusCode, fmt.Errorf("%s (status %d)", clean(said), answer.StatusCode)}
+}
+
+// reason says why there is no answer: of several attempts the first, with the host if
+// that is not the registry.
+func reason(ref name.Reference, err error) string {
+	var request *url.Error
+	if !errors.As(err, &request) {
+		return err.Error()
+	}
+	if u, wrong := url.Parse(request.URL); wrong == nil && u.Host != ref.Context().RegistryStr() {
+		return u.Host + ": " + request.Err.Error()
+	}
+	return request.Err.Error()
 }
 
 // clean makes one short line of what a server says.

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
+
 	"thaw/internal/testbed"
 )
 
@@ -135,4 +137,36 @@ func TestRefused(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// Why there is no answer is told once, and by what went wrong with TLS where that was
+// tried. Without encryption nothing is sent to another machine.
+func TestUnreachable(t *testing.T) {
+	none := errors.New("dial tcp 10.0.0.1:5000: i/o timeout")
+	request := func(scheme, host string, err error) error {
+		return &url.Error{Op: "Get", URL: scheme + "://" + host + "/v2/", Err: err}
+	}
+	const host = "10.0.0.1:5000"
+	plain := request("http", host, &plainError{&url.URL{Scheme: "http", Host: host}})
+	const withoutTLS = host + " does not speak TLS, and nothing is sent without encryption but to this machine"
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{errors.Join(request("https", host, none), plain), host + ": dial tcp 10.0.0.1:5000: i/o timeout"},
+		{errors.Join(request("https", host, errors.New("x509: certificate signed by unknown authority")), plain), host + ": x509: certificate signed by unknown authority"},
+		{errors.Join(request("https", host, http.ErrSchemeMismatch), plain), withoutTLS},
+		{plain, withoutTLS},
+		{errors.Join(request("https", host, none), request("http", host, none)), host + ": dial tcp 10.0.0.1:5000: i/o timeout"},
+		{request("https", "token.example.org", none), host + ": token.example.org: dial tcp 10.0.0.1:5000: i/o timeout"},
+		{errors.New("what\nelse"), host + ": what else"},
+	} {
+		ref, err := name.NewTag(host + "/x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := failure(t.Context(), ref, test.err); got.Error() != test.want {
+			t.Errorf("%v: %v, want %s", test.err, got, test.want)
+		}
+	}
 }
