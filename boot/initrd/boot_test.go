@@ -23,10 +23,8 @@ import (
 	"thaw/image/ext4"
 	"thaw/image/squashfs"
 	"thaw/internal/compress"
-	"thaw/internal/decompress"
 	"thaw/internal/testbed"
-	"thaw/nar"
-	"thaw/narinfo"
+	"thaw/internal/testkernel"
 	"thaw/rootfs"
 )
 
@@ -68,13 +66,7 @@ func TestBoot(t *testing.T) {
 	dir := t.TempDir()
 	kernel := filepath.Join(dir, "bzImage")
 	busybox := object(t, `busybox-static-[\d.]+`)
-	err := object(t, `linux-[\d.]+-cloud`).Walk(func(e rootfs.Entry, data io.Reader) error {
-		if e.Path != "bzImage" {
-			return nil
-		}
-		b, err := io.ReadAll(data)
-		return errors.Join(err, os.WriteFile(kernel, b, 0o644))
-	})
+	err := os.WriteFile(kernel, testkernel.Kernel(t), 0o644)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,36 +177,9 @@ func write(t *testing.T, file string, o Options) *Result {
 // object returns an object of the large caches, by a pattern of its name.
 func object(t *testing.T, name string) Object {
 	t.Helper()
-	cache := testbed.Dir(t, "caches/xz")
-	list, err := os.ReadFile(testbed.Dir(t, "caches/lists/system.closure"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := regexp.MustCompile(`(?m)^/nix/store/(\w+)-` + name + `$`).FindSubmatch(list)
-	if found == nil {
-		t.Fatalf("no %s in the list", name)
-	}
-	text, err := os.ReadFile(filepath.Join(cache, string(found[1])+".narinfo"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := narinfo.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Object{string(found[0]), func(visit func(rootfs.Entry, io.Reader) error) error {
-		f, err := os.Open(filepath.Join(cache, info.URL))
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		z, err := decompress.NewReader("xz", f, info.NarSize)
-		if err != nil {
-			return err
-		}
-		defer z.Close()
-		r := nar.NewReader(z)
-		for {
+	path, open := testkernel.Object(t, name)
+	return Object{path, func(visit func(rootfs.Entry, io.Reader) error) error {
+		for r := open(); ; {
 			h, err := r.Next()
 			if err == io.EOF {
 				return nil

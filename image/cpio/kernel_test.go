@@ -3,19 +3,16 @@ package cpio_test
 import (
 	"bytes"
 	"context"
-	"debug/elf"
 	"encoding/gob"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,8 +22,7 @@ import (
 	"thaw/image/cpio"
 	"thaw/internal/compress"
 	"thaw/internal/testbed"
-	"thaw/nar"
-	"thaw/narinfo"
+	"thaw/internal/testkernel"
 	"thaw/rootfs"
 	"thaw/rootfs/rootfstest"
 )
@@ -59,7 +55,7 @@ func TestKernel(t *testing.T) {
 	}
 	dir := t.TempDir()
 	vmlinuz, initrd := filepath.Join(dir, "bzImage"), filepath.Join(dir, "initrd")
-	if err := os.WriteFile(vmlinuz, kernel(t), 0o644); err != nil {
+	if err := os.WriteFile(vmlinuz, testkernel.Kernel(t), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	out, err := os.Create(initrd)
@@ -85,17 +81,7 @@ func TestKernel(t *testing.T) {
 			want = append(want, n)
 		}
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	program, err := os.ReadFile(self)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !static(t, self) {
-		t.Skip("SKIPPED: this test's program is linked dynamically, as under the race detector, and cannot be an init")
-	}
+	program := testkernel.Program(t)
 	// Three archives behind one another, two of them compressed.
 	for _, compression := range []string{"none", "gzip", "zstd"} {
 		c, err := compress.NewWriter(compression, out)
@@ -166,49 +152,4 @@ func trees(add func(rootfs.Entry, string)) {
 	add(rootfs.Dir(unpacked+"/dir", 0o755), "")
 	add(rootfs.Entry{Path: unpacked + "/dir/TRAILER!!!", Mode: 0o644}, "no end")
 	add(rootfs.Entry{Path: unpacked + "/last", Mode: 0o644}, "odd")
-}
-
-// static reports whether a program has no interpreter.
-func static(t *testing.T, program string) bool {
-	f, err := elf.Open(program)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	return !slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
-}
-
-// kernel returns the kernel of the large caches.
-func kernel(t *testing.T) []byte {
-	cache := testbed.Dir(t, "caches/xz")
-	list, err := os.ReadFile(testbed.Dir(t, "caches/lists/system.closure"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := regexp.MustCompile(`/nix/store/(\w+)-linux-[\d.]+-cloud\n`).FindSubmatch(list)
-	if path == nil {
-		t.Fatal("no kernel in the list")
-	}
-	text, err := os.ReadFile(filepath.Join(cache, string(path[1])+".narinfo"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := narinfo.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := nar.NewReader(bytes.NewReader(testbed.Run(t, "xz", "-dc", filepath.Join(cache, info.URL))))
-	for {
-		h, err := r.Next()
-		if err != nil {
-			t.Fatalf("no bzImage: %v", err)
-		}
-		if filepath.Base(h.Path) == "bzImage" {
-			b, err := io.ReadAll(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return b
-		}
-	}
 }

@@ -81,7 +81,7 @@ func Command(ctx context.Context, t *testing.T, args ...string) *exec.Cmd {
 	dir := t.TempDir()
 	vmlinuz, initrd := filepath.Join(dir, "bzImage"), filepath.Join(dir, "initrd")
 	for path, content := range map[string][]byte{
-		vmlinuz: stored(t, `linux-[\d.]+-cloud`, "bzImage"),
+		vmlinuz: Kernel(t),
 		initrd:  append(archive(t), stored(t, "initrd-testbed", "initrd")...), // it has the modules
 	} {
 		if err := os.WriteFile(path, content, 0o644); err != nil {
@@ -96,6 +96,24 @@ func Command(ctx context.Context, t *testing.T, args ...string) *exec.Cmd {
 
 // archive is one with this program.
 func archive(t *testing.T) []byte {
+	program := Program(t)
+	var b bytes.Buffer
+	w := cpio.NewWriter(&b)
+	var err error
+	for _, e := range []rootfs.Entry{rootfs.Dir(".", 0o755), {Path: "judge", Mode: 0o755, Size: int64(len(program))}} {
+		if e.ModTime = time.Unix(1, 0); err == nil {
+			err = w.Add(e, bytes.NewReader(program))
+		}
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// Program returns this program, for a test that makes it an init.
+func Program(t *testing.T) []byte {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -111,40 +129,19 @@ func archive(t *testing.T) []byte {
 	if slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
 		t.Skip("SKIPPED: this test's program is linked dynamically, as under the race detector, and cannot be an init")
 	}
-	var b bytes.Buffer
-	w := cpio.NewWriter(&b)
-	for _, e := range []rootfs.Entry{rootfs.Dir(".", 0o755), {Path: "judge", Mode: 0o755, Size: int64(len(program))}} {
-		if e.ModTime = time.Unix(1, 0); err == nil {
-			err = w.Add(e, bytes.NewReader(program))
-		}
-	}
-	if err := errors.Join(err, w.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
+	return program
+}
+
+// Kernel returns the kernel of the machine.
+func Kernel(t *testing.T) []byte {
+	t.Helper()
+	return stored(t, `linux-[\d.]+-cloud`, "bzImage")
 }
 
 // stored returns a file of a path in the large caches.
 func stored(t *testing.T, pattern, file string) []byte {
-	cache := testbed.Dir(t, "caches/xz")
-	list, err := os.ReadFile(testbed.Dir(t, "caches/lists/system.closure"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := regexp.MustCompile(`/nix/store/(\w+)-` + pattern + `\n`).FindSubmatch(list)
-	if path == nil {
-		t.Fatalf("no %s in the list", pattern)
-	}
-	text, err := os.ReadFile(filepath.Join(cache, string(path[1])+".narinfo"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := narinfo.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := nar.NewReader(bytes.NewReader(testbed.Run(t, "xz", "-dc", filepath.Join(cache, info.URL))))
-	for {
+	_, open := Object(t, pattern)
+	for r := open(); ; {
 		h, err := r.Next()
 		if err != nil {
 			t.Fatalf("no %s: %v", file, err)
@@ -156,5 +153,31 @@ func stored(t *testing.T, pattern, file string) []byte {
 			}
 			return b
 		}
+	}
+}
+
+// Object returns an object of the system in the large caches, by a pattern of its name:
+// its path, and what opens its content.
+func Object(t *testing.T, pattern string) (path string, open func() *nar.Reader) {
+	t.Helper()
+	cache := testbed.Dir(t, "caches/xz")
+	list, err := os.ReadFile(testbed.Dir(t, "caches/lists/system.closure"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`(?m)^/nix/store/(\w+)-` + pattern + `$`).FindSubmatch(list)
+	if found == nil {
+		t.Fatalf("no %s in the list", pattern)
+	}
+	text, err := os.ReadFile(filepath.Join(cache, string(found[1])+".narinfo"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := narinfo.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(found[0]), func() *nar.Reader {
+		return nar.NewReader(bytes.NewReader(testbed.Run(t, "xz", "-dc", filepath.Join(cache, info.URL))))
 	}
 }
