@@ -11,9 +11,10 @@ import (
 // signs are what the directory of an output has, by types.
 var signs = map[string]string{"dir": "nix/store", "oci": "oci-layout", "files": "boot.ipxe"}
 
-// replaceable holds that a directory is what an earlier run wrote for such an output, and that nothing in it was changed since. All that thaw writes has one of two times of
+// replaceable holds that a directory is what an earlier run wrote for such an output,
+// and that nothing in it was changed since. All that thaw writes has one of two times of
 // modification, that of the image and that of store objects; what is made or changed by
-// anything else has another. A file system that is mounted in it is not looked into.
+// anything else has another. Nor may another file system be mounted in it.
 func (o *destination) replaceable(path string) error {
 	const hint = "remove it, or give the name of a new directory"
 	if _, err := os.Lstat(filepath.Join(path, signs[o.of.Type])); err != nil {
@@ -31,7 +32,7 @@ func (o *destination) replaceable(path string) error {
 		if err != nil {
 			return err
 		}
-		if t := st.ModTime(); t.Nanosecond() != 0 || !t.Equal(top.ModTime()) && t.Unix() != 1 || deviceOf(st) != deviceOf(top) {
+		if t := st.ModTime(); t.Nanosecond() != 0 || !t.Equal(top.ModTime()) && t.Unix() != 1 || st.IsDir() && deviceOf(st) != deviceOf(top) {
 			if file == path {
 				return usage(hint, "the directory %s is not as thaw left it", path)
 			}
@@ -41,10 +42,12 @@ func (o *destination) replaceable(path string) error {
 	})
 }
 
-// deviceOf returns the file system that a file is in.
+// deviceOf returns the file system that a directory is in.
 func deviceOf(st fs.FileInfo) uint64 {
-	s, _ := st.Sys().(*syscall.Stat_t)
-	return s.Dev
+	if s, ok := st.Sys().(*syscall.Stat_t); ok {
+		return s.Dev
+	}
+	return 0
 }
 
 // settle gives a directory, and all files and directories in it, the time of the image.
