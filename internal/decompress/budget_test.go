@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -143,6 +145,39 @@ func TestBudgetOfLimit(t *testing.T) {
 		debug.SetMemoryLimit(test.limit)
 		if b := NewBudget(8); b.size != test.want {
 			t.Errorf("of %d: %d", test.limit, b.size)
+		}
+	}
+}
+
+// A decoder of zstd is as large as the NAR, whatever window its stream asks for, and
+// finds what is as far back as it can be.
+func TestNarrow(t *testing.T) {
+	noise := make([]byte, 1<<20)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	far := string(noise) + strings.Repeat("-", 1<<20) + string(noise)
+	for _, text := range []string{"some", far, strings.Repeat("y", 128<<10+1)} {
+		stream := packed(t, text, "zstd", "-q", "--long=27")
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		z, err := NewReader("zstd", bytes.NewReader(stream), int64(len(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(z)
+		runtime.ReadMemStats(&after)
+		if err != nil || string(got) != text {
+			t.Errorf("%d bytes of %d, %v", len(got), len(text), err)
+		}
+		// ReadAll has its own share: growing, up to five times the text.
+		if used := after.TotalAlloc - before.TotalAlloc; used > uint64(16*len(text)+8<<20) {
+			t.Errorf("%d bytes took %d", len(text), used)
+		}
+		z.Close()
+		if z, err = NewReader("zstd", bytes.NewReader(stream), 1); err == nil { // a narinfo that lies
+			_, err = io.Copy(io.Discard, z)
+		}
+		if len(text) < len(far) && err != nil {
+			t.Errorf("%d bytes where 1 was to be: %v", len(text), err)
 		}
 	}
 }

@@ -72,6 +72,10 @@ func newReader(name string, r io.Reader, size int64, kind kind) (io.ReadCloser, 
 	case "gzip":
 		return gzips.open(r, kind)
 	case "zstd":
+		r, err := narrow(r, size)
+		if err != nil {
+			return nil, err
+		}
 		return zstds.open(r, kind)
 	case "br":
 		return brotlis.open(r, kind)

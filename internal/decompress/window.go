@@ -1,7 +1,10 @@
 package decompress
 
 import (
+	"bytes"
 	"encoding/binary"
+	"io"
+	"math/bits"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -62,6 +65,29 @@ func window(name string, head []byte) int64 {
 		}
 	}
 	return MaxWindow
+}
+
+// narrow returns a stream of zstd whose first frame asks for no larger window than its
+// size bytes can need, if that is not negative: the decoder sets up what the frame asks for, which
+// may be 128 MiB for a NAR of a few bytes. No reference in a frame reaches back further
+// than its own beginning, and blocks have up to 128 KiB. The descriptor of the window
+// is the sixth byte (RFC 8878, section 3.1.1.1.2).
+func narrow(r io.Reader, size int64) (io.Reader, error) {
+	const descriptor, smallest = 5, 17 // log2 of 128 KiB
+	head := make([]byte, zstd.HeaderMaxSize)
+	n, err := io.ReadFull(r, head)
+	head = head[:n]
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, err
+	}
+	var h zstd.Header
+	if size >= 0 && h.Decode(head) == nil && !h.Skippable && !h.SingleSegment {
+		power := max(bits.Len64(uint64(max(size, 1)-1)), smallest)
+		if uint64(1)<<power < h.WindowSize {
+			head[descriptor] = byte(power-10) << 3
+		}
+	}
+	return io.MultiReader(bytes.NewReader(head), r), nil
 }
 
 // xzWindow returns the size of the dictionary of the first block, and the 2 MiB that
