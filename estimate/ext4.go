@@ -113,6 +113,9 @@ func likely(c *Content, o *ext4.Options) *volume {
 			bytes -= i.NarSize
 		}
 	}
+	if o.Dedupe {
+		bytes -= hundredths(bytes, equalPart)
+	}
 	v.add(add(bytes, mul(entries, perEntryExt4*v.block/ext4.DefaultBlockSize))/v.block, entries)
 	return v
 }

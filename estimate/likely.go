@@ -17,6 +17,9 @@ const (
 	perEntryFiles = -220 // nothing for the header, and targets go away
 	perEntryExt4  = 2600 // half a block for files, a whole one for directories and long targets
 
+	// equalPart is what files that are equal to others take, in hundredths.
+	equalPart = 3
+
 	// hollowRatio is how well a NAR has to be compressed to be taken for zeros, of
 	// which ext4 keeps nothing. What is not zeros but much the same all over is
 	// below that.

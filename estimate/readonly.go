@@ -72,6 +72,9 @@ func Squashfs(c *Content, o squashfs.Options) Size {
 	block := int64(cmp.Or(o.BlockSize, squashfs.DefaultBlockSize))
 	most := share{entry: 128, content: min(block/4, 512), frame: 8192}.most(c)
 	likely := squashfsRatios[o.Compression].guess(c)
+	if o.Fast && o.Compression == squashfs.Zstd {
+		likely = add(likely, likely/20)
+	}
 	return Size{leastFile, padded(likely, leastFile), most}.ordered()
 }
 

@@ -182,6 +182,10 @@ func (d *data) add(o *spec.Disk, of *spec.Partition, size int64, c *estimate.Con
 	d.packed += min(size, estimate.Packed(c, o.Format, o.Compress))
 }
 
+// frames are what formats are likely to add: tables, room for larger ones, and blocks that
+// are not full.
+var frames = map[string]int64{"raw": 16 << 10, "qcow2": 384 << 10, "vhd": 6 << 20, "vdi": 7 << 19, "vhdx": 13 << 19, "vmdk": 128 << 10}
+
 // contained is the size of the file of a disk.
 func (d *data) contained(o *spec.Disk, s estimate.Size) estimate.Size {
 	if o.Format == "raw" && o.Compress == "none" {
@@ -196,5 +200,5 @@ func (d *data) contained(o *spec.Disk, s estimate.Size) estimate.Size {
 	}
 	// A table has at most 16 bytes for each 64 KiB, and no block is larger than
 	// 2 MiB, which may be full but for a byte; nothing grows by more than a 64th.
-	return estimate.Size{Least: 0, Likely: min(likely, s.Likely) + 1<<20, Most: s.Most + s.Most/64 + 16<<20}
+	return estimate.Size{Least: 0, Likely: min(likely, s.Likely) + frames[o.Format], Most: s.Most + s.Most/64 + 16<<20}
 }
