@@ -45,7 +45,7 @@ func (p *Plan) Allowed(patterns []string) error {
 		return nil
 	}
 	var found ForbiddenError
-	var graph *closure.Graph
+	var why func(storepath.Path) []storepath.Path
 	for _, info := range p.Infos {
 		for _, pattern := range patterns {
 			ok, err := path.Match(pattern, info.StorePath.Name())
@@ -55,12 +55,14 @@ func (p *Plan) Allowed(patterns []string) error {
 			if !ok {
 				continue
 			}
-			if graph == nil {
-				if graph, err = closure.NewGraph(p.Infos); err != nil {
+			if why == nil {
+				graph, err := closure.NewGraph(p.Infos)
+				if err != nil {
 					return err
 				}
+				why = graph.Ways(p.Roots())
 			}
-			found = append(found, Forbidden{pattern, graph.Why(p.Roots(), info.StorePath)})
+			found = append(found, Forbidden{pattern, why(info.StorePath)})
 			break
 		}
 	}

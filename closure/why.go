@@ -11,6 +11,11 @@ import (
 // both included; of several, the one whose roots and then references come first.
 // It is empty if no root refers to the path, directly or not.
 func (g *Graph) Why(roots []storepath.Path, to storepath.Path) []storepath.Path {
+	return g.Ways(roots)(to)
+}
+
+// Ways returns what [Graph.Why] says of any path: it passes the graph once for all.
+func (g *Graph) Ways(roots []storepath.Path) func(to storepath.Path) []storepath.Path {
 	const unseen, start = -2, -1
 	from := make([]int32, len(g.Infos)) // by position: the referrer, start or unseen
 	for i := range from {
@@ -26,14 +31,6 @@ func (g *Graph) Why(roots []storepath.Path, to storepath.Path) []storepath.Path 
 	for len(queue) > 0 {
 		i := queue[0]
 		queue = queue[1:]
-		if g.Infos[i].StorePath == to {
-			var chain []storepath.Path
-			for ; i != start; i = from[i] {
-				chain = append(chain, g.Infos[i].StorePath)
-			}
-			slices.Reverse(chain)
-			return chain
-		}
 		for _, j := range g.refs[i] {
 			if from[j] == unseen {
 				from[j] = i
@@ -41,7 +38,17 @@ func (g *Graph) Why(roots []storepath.Path, to storepath.Path) []storepath.Path 
 			}
 		}
 	}
-	return nil
+	return func(to storepath.Path) (chain []storepath.Path) {
+		at, ok := g.find(to)
+		if !ok || from[at] == unseen {
+			return nil
+		}
+		for i := int32(at); i != start; i = from[i] {
+			chain = append(chain, g.Infos[i].StorePath)
+		}
+		slices.Reverse(chain)
+		return chain
+	}
 }
 
 // find returns the position of a path.
