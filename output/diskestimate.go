@@ -41,7 +41,7 @@ func estimateDisk(c *estimate.Content, o *spec.Output, p *Params, x *Extra) (s e
 			return s, nil, at(p.place(o, "partitions", of.Origin), err)
 		}
 		put(&parts, s)
-		data.add(o.Disk, of, s.Likely, x.content(c, o, i))
+		data.add(of, s.Likely, x.packed(c, o, i))
 	}
 	least, err := layOut(o, p, raw[0], parts[0], func(i int, v *volume) error {
 		if v.fat != nil {
@@ -163,23 +163,32 @@ func (x *Extra) content(c *estimate.Content, o *spec.Output, i int) *estimate.Co
 	return x.Files[i].content()
 }
 
+// packed guesses what the content of a partition becomes where the disk is compressed.
+func (x *Extra) packed(c *estimate.Content, o *spec.Output, i int) int64 {
+	n := estimate.Packed(x.content(c, o, i), o.Disk.Format, o.Disk.Compress)
+	if o.Disk.Partitions[i].FS != "none" && o.Disk.Partitions[i].Content != "rootfs" {
+		n += x.Files[i].Made.Likely // kernels and initrds are compressed already
+	}
+	return n
+}
+
 // data is what is likely to be on a disk besides holes.
 type data struct {
 	plain  int64 // without compression of the disk
 	packed int64 // with it
 }
 
-// add adds a partition whose file system is likely to have size bytes.
-func (d *data) add(o *spec.Disk, of *spec.Partition, size int64, c *estimate.Content) {
+// add adds a partition whose file system is likely to have size bytes, and to become
+// packed.
+func (d *data) add(of *spec.Partition, size, packed int64) {
 	if of.Size.Kind == spec.Fit { // what is left free are holes, and so are inodes for it
 		size = max(0, size-of.Size.Bytes-of.Size.Bytes/64) * 100 / (100 + int64(of.Size.Percent))
 	}
 	d.plain += size
 	if of.Squashfs != nil && of.Squashfs.Compress != "none" || of.Erofs != nil && of.Erofs.Compress != "none" {
-		d.packed += size
-		return
+		packed = size
 	}
-	d.packed += min(size, estimate.Packed(c, o.Format, o.Compress))
+	d.packed += min(size, packed)
 }
 
 // frames are what formats are likely to add: tables, room for larger ones, and blocks that
