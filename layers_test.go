@@ -25,7 +25,7 @@ var layers = map[string][]string{
 	"internal/anatomy":    {"xz"},
 	"internal/atomicfile": nil,
 	"internal/compress":   nil,
-	"internal/decompress": {"xz"},
+	"internal/decompress": {"internal/ahead", "xz"},
 	"internal/keylock":    nil,
 	"internal/ahead":      nil,
 	"internal/names":      {"rootfs"},

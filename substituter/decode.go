@@ -21,8 +21,8 @@ import (
 // it makes of that is worthless if decode returns an error, which is a [takenError]
 // if it is not the NAR's fault. Warnings are about fields of the narinfo that are
 // wrong although the NAR is right. A decoder that budget, which may be nil, has no
-// room for waits.
-func decode(ctx context.Context, budget *decompress.Budget, raw io.Reader, info *narinfo.Info, take taker) (warnings []string, err error) {
+// room for waits; team may help it.
+func decode(ctx context.Context, budget *decompress.Budget, team decompress.Team, raw io.Reader, info *narinfo.Info, take taker) (warnings []string, err error) {
 	in := &counted{r: raw}
 	if !info.FileHash.IsZero() && info.Compression != "none" {
 		in.sum = info.FileHash.Algo().New()
@@ -47,7 +47,7 @@ func decode(ctx context.Context, budget *decompress.Budget, raw io.Reader, info 
 	} else if what := notANar(head); seen == "" && what != "" {
 		return warnings, errors.New(what)
 	}
-	plain, err := budget.NewReader(ctx, codec, br, info.NarSize)
+	plain, err := budget.NewReader(ctx, codec, br, info.NarSize, team)
 	if err == nil {
 		err = newVerifier(&withContext{ctx, plain}, info).give(take)
 		err = errors.Join(err, plain.Close())

@@ -55,6 +55,7 @@ type Disk struct {
 	follow chan struct{}       // the same for those that are decoded while they arrive
 	flight *semaphore.Weighted // bytes of files that arrive
 	budget *decompress.Budget  // of the decoders
+	team   decompress.Team     // which takes the slots that nobody wants
 	locks  keylock.Set         // by NarHash
 	mu     sync.Mutex
 	done   map[string]bool // NarHashes verified and base names noted in this run
@@ -64,9 +65,10 @@ type Disk struct {
 // time. What processes that died have left unfinished is removed. A directory
 // that is there and cannot be written gives what it has.
 func OpenDisk(dir string, next *List, keys narinfo.Keys, jobs int, events *Events) (*Disk, error) {
+	slots := newSlots(jobs)
 	d := &Disk{
 		Dir: dir, Next: next, Keys: keys, Events: events,
-		slots: newSlots(jobs), follow: make(chan struct{}, followers), flight: semaphore.NewWeighted(inFlight),
+		slots: slots, team: decompress.Team{Jobs: jobs, Spare: slots.try}, follow: make(chan struct{}, followers), flight: semaphore.NewWeighted(inFlight),
 		budget: decompress.NewBudget(jobs), done: map[string]bool{},
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "nar"), 0o755); err != nil {

@@ -172,7 +172,7 @@ func (d *Disk) copy(ctx context.Context, dir File, c *Remote, info *narinfo.Info
 		return err
 	}
 	counted := &counted{r: body}
-	warnings, err := decode(ctx, d.budget, counted, info, take)
+	warnings, err := decode(ctx, d.budget, d.team, counted, info, take)
 	d.Events.received(c.String(), int(counted.n))
 	d.tell(info, body.URL, warnings)
 	return judged(ctx, err, info, body.URL)
@@ -216,7 +216,7 @@ func (d *Disk) unpack(ctx context.Context, s *spool, info *narinfo.Info, to *lan
 		r := s.reader()
 		take, err := to.taker()
 		if err == nil {
-			warnings, err = decode(ctx, d.budget, r, info, take)
+			warnings, err = decode(ctx, d.budget, d.team, r, info, take)
 		}
 		release()
 		restarted, joined := r.state()

@@ -57,6 +57,17 @@ func (s *slots) take(ctx context.Context, size int64) (release func(), err error
 	return nil, context.Cause(ctx)
 }
 
+// try takes a slot if nobody waits for one.
+func (s *slots) try() (release func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.free == 0 {
+		return nil, false
+	}
+	s.free--
+	return s.next, true
+}
+
 // next gives the slot of one that is done to another.
 func (s *slots) next() {
 	s.mu.Lock()

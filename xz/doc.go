@@ -41,7 +41,7 @@
 // Files of several blocks whose headers give both sizes (xz -T2 and more
 // writes them) can be decoded by [Config.Workers] goroutines, in order. No
 // goroutine runs otherwise, and none of them touches the source. See
-// [Config.MaxBlock] for the memory. Whoever abandons such a Reader before its
+// [Config.MaxBlock] and [Config.Blocks] for the memory. Whoever abandons such a Reader before its
 // end must call [Reader.Close].
 //
 // # Reading the code

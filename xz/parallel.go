@@ -15,7 +15,7 @@ type crew struct {
 	queue []*job        // in the input's order
 	given *job          // whose output is being read
 	spare []*job        // done with, kept for their memory
-	slots chan struct{} // holds one element for each goroutine at work
+	slots chan struct{} // holds one element for each goroutine at work, but those of Config.Spare
 	quit  atomic.Bool   // tells goroutines to give up
 }
 
@@ -38,7 +38,8 @@ func (z *Reader) aside(h blockHeader) bool {
 // blockAside reads a block and starts its job, when there is room for it.
 // Meanwhile it delivers.
 func (z *Reader) blockAside() (stateFn, error) {
-	if len(z.crew.queue) > 0 && (len(z.crew.queue) > z.config.Workers || z.crew.queue[0].finished()) {
+	z.crew.release()
+	if len(z.crew.queue) > 0 && (len(z.crew.queue) >= z.config.Blocks || z.crew.queue[0].finished()) {
 		z.deliver()
 		return (*Reader).blockAside, nil
 	}
@@ -52,10 +53,14 @@ func (z *Reader) blockAside() (stateFn, error) {
 		return nil, err
 	}
 	z.left -= z.block.output
-	if cap(z.crew.slots) != z.config.Workers {
-		z.crew.slots = make(chan struct{}, z.config.Workers)
+	own := z.config.Workers
+	if z.config.Spare != nil {
+		own = 1
 	}
-	z.crew.start(j)
+	if cap(z.crew.slots) != own {
+		z.crew.slots = make(chan struct{}, own)
+	}
+	z.crew.start(j, z.config.Spare)
 	return z.blockDone()
 }
 
@@ -99,15 +104,33 @@ func (c *crew) job() *job {
 }
 
 // start decodes j in a goroutine, once there is a slot for it.
-func (c *crew) start(j *job) {
+func (c *crew) start(j *job, spare func() (func(), bool)) {
 	j.done = make(chan struct{})
 	c.queue = append(c.queue, j)
+	slots := c.slots
 	go func() {
-		c.slots <- struct{}{}
+		release := turn(slots, spare)
 		j.err = j.decode(&c.quit)
-		<-c.slots
+		release()
 		close(j.done)
 	}()
+}
+
+// turn waits for a slot, or takes a spare one.
+func turn(slots chan struct{}, spare func() (func(), bool)) (release func()) {
+	release = func() { <-slots }
+	select {
+	case slots <- struct{}{}:
+		return release
+	default:
+	}
+	if spare != nil {
+		if release, ok := spare(); ok {
+			return release
+		}
+	}
+	slots <- struct{}{}
+	return release
 }
 
 // stop ends all jobs and waits for them.

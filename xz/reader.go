@@ -41,9 +41,19 @@ type Config struct {
 
 	// MaxBlock is the largest size in bytes, packed and unpacked, of blocks
 	// that are decoded side by side. Others, and those whose header leaves
-	// out a size, are decoded one by one. Up to Workers+2 blocks are in
-	// memory. 0 means 64 MiB.
+	// out a size, are decoded one by one. 0 means 64 MiB.
 	MaxBlock int64
+
+	// Blocks is how many blocks that are decoded side by side are in memory
+	// at a time, packed and unpacked. 0 means one more than Workers.
+	Blocks int
+
+	// Spare, if it is not nil, is asked for each block that is to be decoded
+	// beside others whether one more goroutine may work; release is called
+	// when it is done. Where it may not, the block waits for the one
+	// goroutine that may work in any case. So several Readers share
+	// processors. Goroutines call it.
+	Spare func() (release func(), ok bool)
 }
 
 const (
@@ -61,6 +71,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxBlock <= 0 {
 		c.MaxBlock = defaultMaxBlock
+	}
+	if c.Blocks <= 0 {
+		c.Blocks = c.Workers + 1
 	}
 	return c
 }

@@ -8,6 +8,9 @@ import (
 	"runtime/debug"
 
 	"golang.org/x/sync/semaphore"
+
+	"thaw/internal/ahead"
+	"thaw/xz"
 )
 
 // A Budget bounds the memory of the decoders that are at work at a time, whatever
@@ -34,9 +37,19 @@ func NewBudget(jobs int) *Budget {
 	return &Budget{size, semaphore.NewWeighted(size)}
 }
 
+// Team is who else may work at one stream.
+type Team struct {
+	// Jobs is how many goroutines may decode it, at most. Less than 2 is one.
+	Jobs int
+	// Spare is asked whether one more may work now: see [xz.Config.Spare].
+	Spare func() (release func(), ok bool)
+}
+
 // NewReader is like the function [NewReader]. It waits until there is room for the
-// decoder; Close makes it again.
-func (b *Budget) NewReader(ctx context.Context, name string, r *bufio.Reader, size int64) (io.ReadCloser, error) {
+// decoder; Close makes it again. Streams of xz in several blocks are decoded by a team,
+// as far as there is room for as many blocks, in order. Of other large streams one
+// goroutine of the team reads ahead.
+func (b *Budget) NewReader(ctx context.Context, name string, r *bufio.Reader, size int64, team Team) (io.ReadCloser, error) {
 	if b == nil {
 		return NewReader(name, r, size)
 	}
@@ -49,6 +62,11 @@ func (b *Budget) NewReader(ctx context.Context, name string, r *bufio.Reader, si
 	if err := b.left.Acquire(ctx, weight); err != nil {
 		return nil, context.Cause(ctx)
 	}
+	if name == "xz" {
+		if z, all := b.crew(r, head, size, team, weight); z != nil {
+			return &budgeted{z, b, all}, nil
+		}
+	}
 	kind := small
 	if memory > smallWindow+besides {
 		kind = large
@@ -58,7 +76,53 @@ func (b *Budget) NewReader(ctx context.Context, name string, r *bufio.Reader, si
 		b.left.Release(weight)
 		return nil, err
 	}
+	if size >= worthAhead && team.Jobs > 1 {
+		if release, ok := team.Spare(); ok {
+			z = &beside{ahead.New(z), z, release}
+		}
+	}
 	return &budgeted{z, b, weight}, nil
+}
+
+// worthAhead is from which size on a stream is decoded by a goroutine of its own, in
+// bytes, if there is one to spare.
+const worthAhead = 8 << 20
+
+// beside is a stream that is decoded beside what is done with it.
+type beside struct {
+	*ahead.Reader
+	from    io.Closer
+	release func()
+}
+
+func (r *beside) Close() error {
+	r.Reader.Close()
+	r.release()
+	return r.from.Close()
+}
+
+// crew returns a decoder of several blocks at a time, and what it takes of the budget
+// in all; weight is taken already. It is nil where there is only one block, or room for
+// one.
+func (b *Budget) crew(r io.Reader, head []byte, size int64, team Team, weight int64) (io.ReadCloser, int64) {
+	h, ok := readXZ(head)
+	if !ok || h.packed == 0 || h.output == 0 || size <= h.output {
+		return nil, 0
+	}
+	// What does not fit would not be decoded side by side.
+	most := max(h.packed, h.output)
+	if most > b.size {
+		return nil, 0
+	}
+	block := h.output + h.packed + h.packed/4 // others may be packed less well
+	for n := min(int64(team.Jobs), (size-1)/h.output+1); n > 1; n-- {
+		all := max(n*block, weight)
+		if b.left.TryAcquire(all - weight) {
+			return xz.NewReader(r, xz.Config{MaxSize: size, MaxDict: MaxWindow, SkipCheck: true,
+				Workers: int(n), Blocks: int(n), MaxBlock: most, Spare: team.Spare}), all
+		}
+	}
+	return nil, 0
 }
 
 // budgeted is a decoder that a budget has room for.

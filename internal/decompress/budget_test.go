@@ -14,7 +14,10 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"testing"
+
+	"golang.org/x/sync/semaphore"
 
 	"thaw/internal/testbed"
 )
@@ -84,7 +87,7 @@ func TestBudget(t *testing.T) {
 	stream := packed(t, text, "xz", "-9")
 	b := NewBudget(2)
 	open := func(ctx context.Context, size int64) (io.ReadCloser, error) {
-		return b.NewReader(ctx, "xz", bufio.NewReader(bytes.NewReader(stream)), size)
+		return b.NewReader(ctx, "xz", bufio.NewReader(bytes.NewReader(stream)), size, Team{})
 	}
 	read := func(r io.ReadCloser) {
 		t.Helper()
@@ -129,11 +132,11 @@ func TestBudget(t *testing.T) {
 	if !b.left.TryAcquire(b.size) {
 		t.Error("not all was given back")
 	}
-	if _, err := (*Budget)(nil).NewReader(t.Context(), "gzip", bufio.NewReader(strings.NewReader("no gzip")), -1); err == nil {
+	if _, err := (*Budget)(nil).NewReader(t.Context(), "gzip", bufio.NewReader(strings.NewReader("no gzip")), -1, Team{}); err == nil {
 		t.Error("rubbish is a stream without a budget")
 	}
 	b = NewBudget(1)
-	if _, err := b.NewReader(t.Context(), "gzip", bufio.NewReader(strings.NewReader("no gzip")), -1); err == nil || !b.left.TryAcquire(b.size) {
+	if _, err := b.NewReader(t.Context(), "gzip", bufio.NewReader(strings.NewReader("no gzip")), -1, Team{}); err == nil || !b.left.TryAcquire(b.size) {
 		t.Errorf("after %v, not all was given back", err)
 	}
 }
@@ -179,5 +182,81 @@ func TestNarrow(t *testing.T) {
 		if len(text) < len(far) && err != nil {
 			t.Errorf("%d bytes where 1 was to be: %v", len(text), err)
 		}
+	}
+}
+
+// A team decodes the blocks of a stream, as far as there is room and somebody to
+// spare, and the bytes are the same.
+func TestTeam(t *testing.T) {
+	const block = 1 << 20
+	noise := make([]byte, block)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	text := strings.Repeat(string(noise[:block/4])+strings.Repeat("thaw", 3*block/16), 9) + "."
+	blocks := packed(t, text, "xz", "-1", "--threads=2", "--block-size="+fmt.Sprint(block))
+	one := packed(t, text, "xz", "-1")
+	for _, test := range []struct {
+		name          string
+		stream        []byte
+		jobs, spares  int // of the team
+		budget        int // jobs of the budget
+		asked, helped bool
+	}{
+		{"nobody else", blocks, 1, 0, 4, false, false},
+		{"nobody to spare", blocks, 4, 0, 4, true, false},
+		{"one to spare", blocks, 4, 1, 4, true, true},
+		{"many", blocks, 64, 64, 64, true, true},
+		{"one block", one, 4, 4, 4, true, true}, // reads ahead
+		{"no room", blocks, 4, 4, 0, true, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var mu sync.Mutex
+			left, asked, helped := test.spares, false, false
+			team := Team{test.jobs, func() (func(), bool) {
+				mu.Lock()
+				defer mu.Unlock()
+				asked = true
+				if left == 0 {
+					return nil, false
+				}
+				left--
+				helped = true
+				return func() {
+					mu.Lock()
+					defer mu.Unlock()
+					left++
+				}, true
+			}}
+			b := NewBudget(test.budget)
+			if test.budget == 0 {
+				b = &Budget{1, semaphore.NewWeighted(1)}
+			}
+			z, err := b.NewReader(t.Context(), "xz", bufio.NewReader(bytes.NewReader(test.stream)), int64(len(text)), team)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(z)
+			if err != nil || string(got) != text {
+				t.Errorf("%d bytes of %d, %v", len(got), len(text), err)
+			}
+			z.Close()
+			if asked != test.asked || helped != test.helped {
+				t.Errorf("asked: %v, helped: %v", asked, helped)
+			}
+			if left != test.spares || !b.left.TryAcquire(b.size) {
+				t.Errorf("%d of %d slots are given back, and the memory is not", left, test.spares)
+			}
+			// One that is abandoned gives all back, too.
+			b.left.Release(b.size)
+			if z, err = b.NewReader(t.Context(), "xz", bufio.NewReader(bytes.NewReader(test.stream)), int64(len(text)), team); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(z, make([]byte, 10)); err != nil {
+				t.Error(err)
+			}
+			z.Close()
+			if left != test.spares || !b.left.TryAcquire(b.size) {
+				t.Errorf("%d of %d slots are given back", left, test.spares)
+			}
+		})
 	}
 }

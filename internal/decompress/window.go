@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"math"
 	"math/bits"
 
 	"github.com/klauspost/compress/zstd"
@@ -39,8 +40,8 @@ func window(name string, head []byte) int64 {
 	case "lz4":
 		return 8 << 20
 	case "xz":
-		if w, ok := xzWindow(head); ok {
-			return w
+		if h, ok := readXZ(head); ok {
+			return h.window
 		}
 	case "lzip":
 		if len(head) > 5 {
@@ -90,29 +91,38 @@ func narrow(r io.Reader, size int64) (io.Reader, error) {
 	return io.MultiReader(bytes.NewReader(head), r), nil
 }
 
-// xzWindow returns the size of the dictionary of the first block, and the 2 MiB that
-// package xz has besides it.
-func xzWindow(head []byte) (int64, bool) {
+// xzHeader is what the header of the first block says.
+type xzHeader struct {
+	window         int64 // of its dictionary, and the 2 MiB that package xz has besides
+	packed, output int64 // 0 if it leaves that out
+}
+
+// readXZ reads the headers of a stream and of its first block.
+func readXZ(head []byte) (h xzHeader, ok bool) {
 	const streamHeader = 12
 	if len(head) < streamHeader+2 || head[streamHeader] == 0 {
-		return 0, len(head) > streamHeader // the index: there is no block
+		return h, len(head) > streamHeader // the index: there is no block
 	}
 	flags, rest := head[streamHeader+1], head[streamHeader+2:]
-	for _, there := range []byte{flags & 0x40, flags & 0x80} {
-		if there == 0 {
+	for _, size := range []struct {
+		there byte
+		to    *int64
+	}{{flags & 0x40, &h.packed}, {flags & 0x80, &h.output}} {
+		if size.there == 0 {
 			continue
 		}
-		_, n := binary.Uvarint(rest)
-		if n <= 0 {
-			return 0, false
+		v, n := binary.Uvarint(rest)
+		if n <= 0 || v > math.MaxInt64 {
+			return h, false
 		}
-		rest = rest[n:]
+		*size.to, rest = int64(v), rest[n:]
 	}
 	// One filter, LZMA2, with one byte of properties.
 	if flags&3 != 0 || len(rest) < 3 || rest[0] != 0x21 || rest[1] != 1 || rest[2] > 40 {
-		return 0, false
+		return h, false
 	}
-	return (2|int64(rest[2]&1))<<(rest[2]/2+11) + 2<<20, true
+	h.window = (2|int64(rest[2]&1))<<(rest[2]/2+11) + 2<<20
+	return h, true
 }
 
 // brotliWindow returns the size of the window that a stream's first byte says (RFC
