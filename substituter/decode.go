@@ -17,12 +17,17 @@ import (
 	"thaw/nixhash"
 )
 
+// decoder is what decodes NAR files.
+type decoder struct {
+	budget *decompress.Budget // of memory; may be nil
+	team   decompress.Team    // which may help
+}
+
 // decode reads the NAR file of an info from raw, and take gets the plain NAR. What
 // it makes of that is worthless if decode returns an error, which is a [takenError]
 // if it is not the NAR's fault. Warnings are about fields of the narinfo that are
-// wrong although the NAR is right. A decoder that budget, which may be nil, has no
-// room for waits; team may help it.
-func decode(ctx context.Context, budget *decompress.Budget, team decompress.Team, raw io.Reader, info *narinfo.Info, take taker) (warnings []string, err error) {
+// wrong although the NAR is right. Where the budget has no room it waits.
+func (d *decoder) decode(ctx context.Context, raw io.Reader, info *narinfo.Info, take taker) (warnings []string, err error) {
 	in := &counted{r: raw}
 	if !info.FileHash.IsZero() && info.Compression != "none" {
 		in.sum = info.FileHash.Algo().New()
@@ -47,7 +52,7 @@ func decode(ctx context.Context, budget *decompress.Budget, team decompress.Team
 	} else if what := notANar(head); seen == "" && what != "" {
 		return warnings, errors.New(what)
 	}
-	plain, err := budget.NewReader(ctx, codec, br, info.NarSize, team)
+	plain, err := d.budget.NewReader(ctx, codec, br, info.NarSize, d.team)
 	if err == nil {
 		err = newVerifier(&withContext{ctx, plain}, info).give(take)
 		err = errors.Join(err, plain.Close())

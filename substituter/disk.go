@@ -51,14 +51,13 @@ type Disk struct {
 	Offline bool    // nothing is fetched; Next only says which caches are exempt
 	Events  *Events // may be nil
 
-	slots  *slots              // one for each NAR that is being decoded
-	follow chan struct{}       // the same for those that are decoded while they arrive
-	flight *semaphore.Weighted // bytes of files that arrive
-	budget *decompress.Budget  // of the decoders
-	team   decompress.Team     // which takes the slots that nobody wants
-	locks  keylock.Set         // by NarHash
-	mu     sync.Mutex
-	done   map[string]bool // NarHashes verified and base names noted in this run
+	slots   *slots              // one for each NAR that is being decoded
+	follow  chan struct{}       // one for each of these that is decoded while it arrives
+	flight  *semaphore.Weighted // bytes of files that arrive
+	decoder decoder             // whose team takes the slots that nobody wants
+	locks   keylock.Set         // by NarHash
+	mu      sync.Mutex
+	done    map[string]bool // NarHashes verified and base names noted in this run
 }
 
 // OpenDisk opens or makes the cache in dir. At most jobs NARs are decoded at a
@@ -68,8 +67,9 @@ func OpenDisk(dir string, next *List, keys narinfo.Keys, jobs int, events *Event
 	slots := newSlots(jobs)
 	d := &Disk{
 		Dir: dir, Next: next, Keys: keys, Events: events,
-		slots: slots, team: decompress.Team{Jobs: jobs, Spare: slots.try}, follow: make(chan struct{}, followers), flight: semaphore.NewWeighted(inFlight),
-		budget: decompress.NewBudget(jobs), done: map[string]bool{},
+		slots: slots, follow: make(chan struct{}, max(jobs-1, 1)), flight: semaphore.NewWeighted(inFlight),
+		decoder: decoder{budget: decompress.NewBudget(jobs), team: decompress.Team{Jobs: jobs, Spare: slots.try}},
+		done:    map[string]bool{},
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "nar"), 0o755); err != nil {
 		return nil, err

@@ -83,7 +83,7 @@ func (r *Remote) examineNAR(ctx context.Context, info *narinfo.Info, depth Depth
 		return problems, nil
 	}
 	in := &counted{r: body}
-	warnings, err := decode(ctx, nil, decompress.Team{}, in, info, writeTo(io.Discard))
+	warnings, err := new(decoder).decode(ctx, in, info, writeTo(io.Discard))
 	for _, w := range warnings {
 		problems = append(problems, "NAR: "+w)
 	}

@@ -15,11 +15,10 @@ import (
 
 const (
 	// followFrom is how much of a NAR's file must be there, in bytes, before
-	// it is decoded while the rest arrives. Shorter ones are decoded when
-	// they are whole, so that no slot is held while a server is waited for.
+	// it is decoded while the rest arrives, if there is a slot that nobody
+	// wants. Others are decoded when they are whole: no slot that another
+	// needs is held while a server is waited for.
 	followFrom = 4 << 20
-	// followers is how many are decoded so at a time, besides the others.
-	followers = 2
 	// inFlight bounds the bytes of all NAR files that are arriving or wait to
 	// be decoded.
 	inFlight = 256 << 20
@@ -172,7 +171,7 @@ func (d *Disk) copy(ctx context.Context, dir File, c *Remote, info *narinfo.Info
 		return err
 	}
 	counted := &counted{r: body}
-	warnings, err := decode(ctx, d.budget, d.team, counted, info, take)
+	warnings, err := d.decoder.decode(ctx, counted, info, take)
 	d.Events.received(c.String(), int(counted.n))
 	d.tell(info, body.URL, warnings)
 	return judged(ctx, err, info, body.URL)
@@ -216,7 +215,7 @@ func (d *Disk) unpack(ctx context.Context, s *spool, info *narinfo.Info, to *lan
 		r := s.reader()
 		take, err := to.taker()
 		if err == nil {
-			warnings, err = decode(ctx, d.budget, d.team, r, info, take)
+			warnings, err = d.decoder.decode(ctx, r, info, take)
 		}
 		release()
 		restarted, joined := r.state()
@@ -232,7 +231,10 @@ func (d *Disk) turn(ctx context.Context, s *spool, info *narinfo.Info) (release 
 	if err == nil && !ended {
 		select {
 		case d.follow <- struct{}{}:
-			return func() { <-d.follow }, nil
+			if release, ok := d.slots.try(); ok {
+				return func() { release(); <-d.follow }, nil
+			}
+			<-d.follow
 		default:
 		}
 		_, err = s.wait(math.MaxInt64)

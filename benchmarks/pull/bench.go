@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"thaw/benchmarks/internal/measure"
 )
 
 // tooLong is when a run is ended.
@@ -41,7 +43,7 @@ func (b *bench) measure(r *row) error {
 		}
 	}
 	warm := filepath.Join(b.dir, "warm")
-	defer remove(warm)
+	defer removeAll(warm)
 	if r.warm != "" {
 		if err := os.Mkdir(warm, 0o777); err != nil {
 			return err
@@ -77,14 +79,47 @@ func (b *bench) measure(r *row) error {
 	return nil
 }
 
+// fresh makes an empty directory for a run, on a file system of its own where this
+// user may mount one: an ext4 in which thousands of files were removed within the last
+// minutes, those of the run before, takes several times as long to make others.
+func (b *bench) fresh() (dir string, remove func(), err error) {
+	dir = filepath.Join(b.dir, "run")
+	if os.Geteuid() != 0 {
+		if err := removeAll(dir); err != nil {
+			return "", nil, err
+		}
+		return dir, func() { removeAll(dir) }, os.Mkdir(dir, 0o777)
+	}
+	disk := dir + ".ext4"
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return "", nil, err
+	}
+	for _, args := range [][]string{
+		{"truncate", "--size=8G", disk},
+		{measure.Program("mkfs.ext4"), "-q", "-F", "-m", "0", disk},
+		{"mount", "-o", "loop,noinit_itable", disk, dir},
+	} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			os.Remove(disk)
+			return "", nil, fmt.Errorf("%v: %w: %s", args, err, out)
+		}
+	}
+	return dir, func() {
+		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
+			log.Printf("umount %s: %v: %s", dir, err, out)
+		}
+		os.Remove(disk)
+	}, nil
+}
+
 // once runs a program once, below others if there are any, in a fresh directory,
 // which after then sees, with what the program printed.
 func (b *bench) once(r *row, p *program, after func(dir string, said []byte) error, below ...string) error {
-	dir := filepath.Join(b.dir, "run")
-	if err := remove(dir); err != nil {
+	dir, done, err := b.fresh()
+	if err != nil {
 		return err
 	}
-	defer remove(dir)
+	defer done()
 	home := filepath.Join(dir, "home")
 	if err := os.MkdirAll(home, 0o777); err != nil {
 		return err
@@ -229,9 +264,9 @@ func calls(file string) (int64, error) {
 	return strconv.ParseInt(fields[3], 10, 64)
 }
 
-// remove removes a directory, with those below it that say that they are for
+// removeAll removes a directory, with those below it that say that they are for
 // reading only.
-func remove(dir string) error {
+func removeAll(dir string) error {
 	if os.RemoveAll(dir) == nil {
 		return nil
 	}

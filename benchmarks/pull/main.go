@@ -80,7 +80,7 @@ func run(ctx context.Context, o *options) (err error) {
 	if b.dir, err = os.MkdirTemp("", "pull-benchmark-"); err != nil {
 		return err
 	}
-	defer remove(b.dir)
+	defer removeAll(b.dir)
 	self, err := os.Executable()
 	if err != nil {
 		return err

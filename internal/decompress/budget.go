@@ -27,10 +27,10 @@ type Budget struct {
 // three times, of which the collector of garbage may have left as much.
 const perJob = 32 << 20
 
-// NewBudget returns a budget for so many decoders of common streams: 32 MiB for each,
-// or half of GOMEMLIMIT if that is less.
+// NewBudget returns a budget for so many decoders of common streams: 32 MiB for each
+// and 32 more, or half of GOMEMLIMIT if that is less.
 func NewBudget(jobs int) *Budget {
-	size := int64(max(jobs, 1)) * perJob
+	size := int64(max(jobs, 1)+1) * perJob
 	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
 		size = max(min(size, limit/2), 1)
 	}
@@ -47,8 +47,8 @@ type Team struct {
 
 // NewReader is like the function [NewReader]. It waits until there is room for the
 // decoder; Close makes it again. Streams of xz in several blocks are decoded by a team,
-// as far as there is room for as many blocks, in order. Of other large streams one
-// goroutine of the team reads ahead.
+// as far as there is room for as many blocks, in order; other large ones are decoded
+// ahead of what is read.
 func (b *Budget) NewReader(ctx context.Context, name string, r *bufio.Reader, size int64, team Team) (io.ReadCloser, error) {
 	if b == nil {
 		return NewReader(name, r, size)
@@ -77,33 +77,29 @@ func (b *Budget) NewReader(ctx context.Context, name string, r *bufio.Reader, si
 		return nil, err
 	}
 	if size >= worthAhead && team.Jobs > 1 {
-		if release, ok := team.Spare(); ok {
-			z = &beside{ahead.New(z), z, release}
-		}
+		z = &beside{ahead.New(z), z}
 	}
 	return &budgeted{z, b, weight}, nil
 }
 
 // worthAhead is from which size on a stream is decoded by a goroutine of its own, in
-// bytes, if there is one to spare.
+// bytes: what is done with it takes far less time than that.
 const worthAhead = 8 << 20
 
 // beside is a stream that is decoded beside what is done with it.
 type beside struct {
 	*ahead.Reader
-	from    io.Closer
-	release func()
+	from io.Closer
 }
 
 func (r *beside) Close() error {
 	r.Reader.Close()
-	r.release()
 	return r.from.Close()
 }
 
 // crew returns a decoder of several blocks at a time, and what it takes of the budget
 // in all; weight is taken already. It is nil where there is only one block, or room for
-// one.
+// one if the others are to have theirs.
 func (b *Budget) crew(r io.Reader, head []byte, size int64, team Team, weight int64) (io.ReadCloser, int64) {
 	h, ok := readXZ(head)
 	if !ok || h.packed == 0 || h.output == 0 || size <= h.output {
@@ -117,7 +113,9 @@ func (b *Budget) crew(r io.Reader, head []byte, size int64, team Team, weight in
 	block := h.output + h.packed + h.packed/4 // others may be packed less well
 	for n := min(int64(team.Jobs), (size-1)/h.output+1); n > 1; n-- {
 		all := max(n*block, weight)
-		if b.left.TryAcquire(all - weight) {
+		others := int64(team.Jobs-1) * (smallWindow + besides)
+		if b.left.TryAcquire(all - weight + others) {
+			b.left.Release(others)
 			return xz.NewReader(r, xz.Config{MaxSize: size, MaxDict: MaxWindow, SkipCheck: true,
 				Workers: int(n), Blocks: int(n), MaxBlock: most, Spare: team.Spare}), all
 		}
