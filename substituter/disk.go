@@ -18,7 +18,6 @@ import (
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
 
-	"thaw/internal/ahead"
 	"thaw/internal/atomicfile"
 	"thaw/internal/decompress"
 	"thaw/internal/keylock"
@@ -37,8 +36,8 @@ import (
 //	nar/NARHASH.part        what has come of a NAR's file; see spool
 //
 // A narinfo is written after its NAR, and both by renaming: what is there is
-// whole. Each NAR is verified again whenever it is read, so a damaged one is
-// fetched anew. A narinfo is held against the keys of this run, so changing
+// whole. Each run verifies each NAR before it is read, once: a damaged one is
+// fetched anew. When it is read, its file has to be the same as it was then. A narinfo is held against the keys of this run, so changing
 // keys never lets an old answer in. The narinfos of caches that need no
 // signatures lie apart, by cache, and are used only while that cache still
 // needs none.
@@ -57,7 +56,8 @@ type Disk struct {
 	decoder decoder             // whose team takes the slots that nobody wants
 	locks   keylock.Set         // by NarHash
 	mu      sync.Mutex
-	done    map[string]bool // NarHashes verified and base names noted in this run
+	noted   map[string]bool     // base names whose narinfos are there, as far as this run cares
+	sound   map[string]identity // of NARs that were verified in this run, by NarHash
 }
 
 // OpenDisk opens or makes the cache in dir. At most jobs NARs are decoded at a
@@ -69,7 +69,7 @@ func OpenDisk(dir string, next *List, keys narinfo.Keys, jobs int, events *Event
 		Dir: dir, Next: next, Keys: keys, Events: events,
 		slots: slots, follow: make(chan struct{}, max(jobs-1, 1)), flight: semaphore.NewWeighted(inFlight),
 		decoder: decoder{budget: decompress.NewBudget(jobs), team: decompress.Team{Jobs: jobs, Spare: slots.try}},
-		done:    map[string]bool{},
+		noted:   map[string]bool{}, sound: map[string]identity{},
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "nar"), 0o755); err != nil {
 		return nil, err
@@ -212,61 +212,6 @@ func (d *Disk) has(info *narinfo.Info) bool {
 	return err == nil && st.Mode().IsRegular() && st.Size() == info.NarSize
 }
 
-// Open implements [Substituter]. The object is fetched first if it is not there
-// or is damaged.
-func (d *Disk) Open(ctx context.Context, info *narinfo.Info) (io.ReadCloser, error) {
-	if err := d.Ensure(ctx, info); err != nil {
-		return nil, err
-	}
-	f, err := os.Open(d.nar(info))
-	if errors.Is(err, fs.ErrNotExist) { // another process has collected it
-		d.forget(info.NarHash.Digest32())
-		if err := d.Ensure(ctx, info); err != nil {
-			return nil, err
-		}
-		f, err = os.Open(d.nar(info))
-	}
-	if err != nil {
-		return nil, err
-	}
-	c := &cached{f, newVerifier(&withContext{ctx, f}, info), info}
-	if info.NarSize < worthAhead {
-		return c, nil
-	}
-	return readAhead{ahead.New(c), c}, nil
-}
-
-// worthAhead is from where on a NAR is read and hashed by a goroutine of its own.
-const worthAhead = 1 << 20
-
-// readAhead is a stream that is read ahead.
-type readAhead struct {
-	*ahead.Reader
-	from io.Closer
-}
-
-func (r readAhead) Close() error {
-	r.Reader.Close()
-	return r.from.Close()
-}
-
-// cached is a NAR that is read from the directory.
-type cached struct {
-	file *os.File
-	v    *verifier
-	info *narinfo.Info
-}
-
-func (c *cached) Read(p []byte) (int, error) {
-	n, err := c.v.Read(p)
-	if err != nil && err != io.EOF && KindOf(err) == 0 && c.v.err != nil && !errors.Is(err, context.Canceled) {
-		err = &Error{Object: "NAR of " + c.info.StorePath.Name(), URL: "file://" + c.file.Name(), Kind: Integrity, Err: err}
-	}
-	return n, err
-}
-
-func (c *cached) Close() error { return c.file.Close() }
-
 // Ensure makes sure that the object is there and right: a NAR that lies there is
 // verified once a run, what is missing or wrong is fetched.
 func (d *Disk) Ensure(ctx context.Context, info *narinfo.Info) error {
@@ -276,20 +221,20 @@ func (d *Disk) Ensure(ctx context.Context, info *narinfo.Info) error {
 		return err
 	}
 	defer unlock()
-	if !d.isDone(key) {
+	if _, ok := d.verified(info); !ok {
 		if err := d.ensureNAR(ctx, info, nil); err != nil {
 			return err
 		}
-		d.setDone(key)
+		d.setVerified(info)
 	}
 	// Several paths may share one NAR.
-	if base := info.StorePath.Base(); info.Source != diskSource && !d.isDone(base) {
+	if base := info.StorePath.Base(); info.Source != diskSource && !d.isNoted(base) {
 		if !d.knows(info) {
 			if err := d.writeInfo(info); err != nil {
 				return err
 			}
 		}
-		d.setDone(base)
+		d.setNoted(base)
 	}
 	return nil
 }
@@ -352,22 +297,16 @@ func (d *Disk) Pull(ctx context.Context, info *narinfo.Info, take func(nar io.Re
 	return d.ensureNAR(ctx, info, take)
 }
 
-func (d *Disk) isDone(key string) bool {
+func (d *Disk) isNoted(base string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.done[key]
+	return d.noted[base]
 }
 
-func (d *Disk) setDone(key string) {
+func (d *Disk) setNoted(base string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.done[key] = true
-}
-
-func (d *Disk) forget(key string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.done, key)
+	d.noted[base] = true
 }
 
 // read gives the NAR that lies in the directory to take, which may be nil, and

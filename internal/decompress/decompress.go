@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"weak"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/gzip"
@@ -70,17 +71,17 @@ func newReader(name string, r io.Reader, size int64, kind kind) (io.ReadCloser, 
 	case "bzip2":
 		return io.NopCloser(bzip2.NewReader(bufio.NewReaderSize(r, 64<<10))), nil
 	case "gzip":
-		return gzips.open(r, kind)
+		return gzips.open(r, kind, (*gzip.Reader).Read)
 	case "zstd":
 		r, err := narrow(r, size)
 		if err != nil {
 			return nil, err
 		}
-		return zstds.open(r, kind)
+		return zstds.open(r, kind, (*zstd.Decoder).Read)
 	case "br":
-		return brotlis.open(r, kind)
+		return brotlis.open(r, kind, (*brotli.Reader).Read)
 	case "lz4":
-		return lz4s.open(r, kind)
+		return lz4s.open(r, kind, (*lz4.Reader).Read)
 	case "compress":
 		z, err := newUnixCompress(bufio.NewReaderSize(r, 64<<10))
 		if err != nil {
@@ -114,12 +115,48 @@ const (
 // zstd -19 are smaller.
 const smallWindow = 16 << 20
 
+// idle holds decoders that nobody uses, until the next collection of garbage or, the
+// small ones, the one after. A [sync.Pool] alone would do, but it does not always find
+// what another processor put there: of large ones there would be one too many.
+type idle[D any] struct {
+	small sync.Pool
+	mu    sync.Mutex
+	large []weak.Pointer[D]
+}
+
+func (i *idle[D]) get(kind kind) *D {
+	if kind == small {
+		z, _ := i.small.Get().(*D)
+		return z
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for n := len(i.large) - 1; n >= 0; n-- {
+		z := i.large[n].Value()
+		i.large = i.large[:n]
+		if z != nil {
+			return z
+		}
+	}
+	return nil
+}
+
+func (i *idle[D]) put(kind kind, z *D) {
+	if kind == small {
+		i.small.Put(z)
+		return
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.large = append(i.large, weak.Make(z))
+}
+
 var (
-	xzs     [kinds]sync.Pool
-	zstds   = pool[*zstd.Decoder]{new: newZstd, reset: (*zstd.Decoder).Reset}
-	gzips   = pool[*gzip.Reader]{new: func() (*gzip.Reader, error) { return new(gzip.Reader), nil }, reset: (*gzip.Reader).Reset}
-	brotlis = pool[*brotli.Reader]{new: func() (*brotli.Reader, error) { return brotli.NewReader(nil), nil }, reset: (*brotli.Reader).Reset}
-	lz4s    = pool[*lz4.Reader]{new: func() (*lz4.Reader, error) { return lz4.NewReader(nil), nil }, reset: resetLZ4}
+	xzs     idle[xz.Reader]
+	zstds   = pool[zstd.Decoder]{new: newZstd, reset: (*zstd.Decoder).Reset}
+	gzips   = pool[gzip.Reader]{new: func() (*gzip.Reader, error) { return new(gzip.Reader), nil }, reset: (*gzip.Reader).Reset}
+	brotlis = pool[brotli.Reader]{new: func() (*brotli.Reader, error) { return brotli.NewReader(nil), nil }, reset: (*brotli.Reader).Reset}
+	lz4s    = pool[lz4.Reader]{new: func() (*lz4.Reader, error) { return lz4.NewReader(nil), nil }, reset: resetLZ4}
 )
 
 func newZstd() (*zstd.Decoder, error) {
@@ -131,16 +168,17 @@ func resetLZ4(z *lz4.Reader, r io.Reader) error {
 	return nil
 }
 
-// pool holds idle decoders of one kind.
-type pool[D io.Reader] struct {
-	idle  [kinds]sync.Pool
-	new   func() (D, error)
-	reset func(D, io.Reader) error
+// pool makes decoders of one format.
+type pool[D any] struct {
+	idle  idle[D]
+	new   func() (*D, error)
+	reset func(*D, io.Reader) error
 }
 
-func (p *pool[D]) open(r io.Reader, kind kind) (io.ReadCloser, error) {
-	z, ok := p.idle[kind].Get().(D)
-	if !ok {
+// open returns a decoder of r, which read reads from.
+func (p *pool[D]) open(r io.Reader, kind kind, read func(*D, []byte) (int, error)) (io.ReadCloser, error) {
+	z := p.idle.get(kind)
+	if z == nil {
 		var err error
 		if z, err = p.new(); err != nil {
 			return nil, err
@@ -149,39 +187,42 @@ func (p *pool[D]) open(r io.Reader, kind kind) (io.ReadCloser, error) {
 	if err := p.reset(z, r); err != nil {
 		return nil, unexpected(err)
 	}
-	return &pooled[D]{z, &p.idle[kind]}, nil
+	return &pooled[D]{z, p, kind, read}, nil
 }
 
 // pooled is a decoder at work. Close gives it back.
-type pooled[D io.Reader] struct {
-	z    D
-	idle *sync.Pool
+type pooled[D any] struct {
+	z    *D
+	p    *pool[D]
+	kind kind
+	read func(*D, []byte) (int, error)
 }
 
-func (o *pooled[D]) Read(b []byte) (int, error) { return o.z.Read(b) }
+func (o *pooled[D]) Read(b []byte) (int, error) { return o.read(o.z, b) }
 
 func (o *pooled[D]) Close() error {
-	o.idle.Put(o.z)
+	o.p.idle.put(o.kind, o.z)
 	return nil
 }
 
 type xzReader struct {
 	*xz.Reader
-	idle *sync.Pool
+	kind kind
 }
 
 func openXZ(format xz.Format, r io.Reader, size int64, kind kind) io.ReadCloser {
 	c := xz.Config{Format: format, MaxSize: max(size, 0), MaxDict: MaxWindow, SkipCheck: true}
-	if z, ok := xzs[kind].Get().(*xz.Reader); ok {
-		z.Reset(r, c)
-		return xzReader{z, &xzs[kind]}
+	z := xzs.get(kind)
+	if z == nil {
+		z = new(xz.Reader)
 	}
-	return xzReader{xz.NewReader(r, c), &xzs[kind]}
+	z.Reset(r, c)
+	return xzReader{z, kind}
 }
 
 func (z xzReader) Close() error {
 	err := z.Reader.Close()
-	z.idle.Put(z.Reader)
+	xzs.put(z.kind, z.Reader)
 	return err
 }
 
