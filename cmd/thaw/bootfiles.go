@@ -69,14 +69,11 @@ func (w *work) createFiles(o *destination, source *content) (*image, error) {
 			if err := out.Close(); err != nil {
 				return err
 			}
-			digest, err := digestFile(ctx, file)
+			digest, err := digestAndSync(ctx, file)
 			if err != nil {
 				return err
 			}
 			list.note(filepath.Base(file.Name()), out.Size(), digest)
-			if err := file.Sync(); err != nil {
-				return err
-			}
 			if err := os.Chtimes(file.Name(), w.plan.Time, w.plan.Time); err != nil {
 				return err
 			}

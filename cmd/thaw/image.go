@@ -78,13 +78,13 @@ func (w *work) create(o *destination, source *content, stdout io.Writer) (*image
 		if err != nil {
 			return err
 		}
-		digest, err := digestFile(ctx, f.File)
+		digest, err := digestAndSync(ctx, f.File)
 		if err != nil {
 			return err
 		}
 		img.result = o.result(out.Size(), digest)
 		img.result.Partitions = partitions(out.Map())
-		return f.Sync()
+		return nil
 	}
 	return img, nil
 }
@@ -209,15 +209,19 @@ func (m *manifest) Add(e rootfs.Entry, data io.Reader) error {
 
 func digest(h hash.Hash) string { return "sha256:" + hex.EncodeToString(h.Sum(nil)) }
 
-// digestFile hashes a file from its start.
-func digestFile(ctx context.Context, f *os.File) (string, error) {
+// digestAndSync hashes a file from its start, while the system writes it to the disk, and
+// returns when both are done.
+func digestAndSync(ctx context.Context, f *os.File) (_ string, err error) {
+	synced := make(chan error, 1)
+	go func() { synced <- f.Sync() }()
+	defer func() { err = cmp.Or(err, <-synced) }()
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return "", err
 	}
 	a := ahead.New(f)
 	defer a.Close()
 	h := sha256.New()
-	_, err := a.WriteTo(until{ctx, h})
+	_, err = a.WriteTo(until{ctx, h})
 	return digest(h), err
 }
 
