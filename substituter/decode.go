@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 
 	"thaw/internal/decompress"
 	"thaw/narinfo"
@@ -19,8 +20,19 @@ import (
 
 // decoder is what decodes NAR files.
 type decoder struct {
-	budget *decompress.Budget // of memory; may be nil
-	team   decompress.Team    // which may help
+	budget  *decompress.Budget // of memory; may be nil
+	team    decompress.Team    // which may help
+	pending atomic.Int64       // bytes of all NARs that are being fetched, or wait for it
+}
+
+// helpers returns the team for a NAR of so many bytes. Only one that would still be at
+// work when the others are done is worth the memory that several blocks take.
+func (d *decoder) helpers(size int64) decompress.Team {
+	team := d.team
+	if others := d.pending.Load() - size; others >= size*int64(team.Jobs-1) {
+		team.Spare = nil
+	}
+	return team
 }
 
 // decode reads the NAR file of an info from raw, and take gets the plain NAR. What
@@ -52,7 +64,7 @@ func (d *decoder) decode(ctx context.Context, raw io.Reader, info *narinfo.Info,
 	} else if what := notANar(head); seen == "" && what != "" {
 		return warnings, errors.New(what)
 	}
-	plain, err := d.budget.NewReader(ctx, codec, br, info.NarSize, d.team)
+	plain, err := d.budget.NewReader(ctx, codec, br, info.NarSize, d.helpers(info.NarSize))
 	if err == nil {
 		err = newVerifier(&withContext{ctx, plain}, info).give(take)
 		err = errors.Join(err, plain.Close())

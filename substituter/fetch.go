@@ -30,6 +30,8 @@ var errEnough = errors.New("the download is not needed any more")
 // fetch gives the NAR of an object to take; without one it stores it. The caller has
 // the lock of its key.
 func (d *Disk) fetch(ctx context.Context, info *narinfo.Info, take taker) error {
+	d.decoder.pending.Add(info.NarSize)
+	defer d.decoder.pending.Add(-info.NarSize)
 	weight := min(max(cmp.Or(info.FileSize, info.NarSize), 1), inFlight)
 	if err := d.flight.Acquire(ctx, weight); err != nil {
 		return context.Cause(ctx)

@@ -41,7 +41,8 @@ func NewBudget(jobs int) *Budget {
 type Team struct {
 	// Jobs is how many goroutines may decode it, at most. Less than 2 is one.
 	Jobs int
-	// Spare is asked whether one more may work now: see [xz.Config.Spare].
+	// Spare is asked whether one more may work now: see [xz.Config.Spare]. Nil is
+	// never: then blocks are decoded one by one.
 	Spare func() (release func(), ok bool)
 }
 
@@ -102,7 +103,7 @@ func (r *beside) Close() error {
 // one if the others are to have theirs.
 func (b *Budget) crew(r io.Reader, head []byte, size int64, team Team, weight int64) (io.ReadCloser, int64) {
 	h, ok := readXZ(head)
-	if !ok || h.packed == 0 || h.output == 0 || size <= h.output {
+	if team.Spare == nil || !ok || h.packed == 0 || h.output == 0 || size <= h.output {
 		return nil, 0
 	}
 	// What does not fit would not be decoded side by side.
