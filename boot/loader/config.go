@@ -13,10 +13,6 @@ import (
 // Extlinux is a file extlinux/extlinux.conf, by which U-Boot starts boards, on any file
 // system that U-Boot reads, its root or that of /boot alike.
 func Extlinux(m Menu) (*rootfs.Tree, error) {
-	return extlinux(&m)
-}
-
-func extlinux(m *Menu) (*rootfs.Tree, error) {
 	if err := m.check(); err != nil {
 		return nil, err
 	}
@@ -132,10 +128,6 @@ const maxConfigLine = 98
 // entry's device trees lie beside them, where the firmware looks for them. config are
 // lines of config.txt, behind those that start the kernel.
 func RaspberryPi(m Menu, firmware map[string]File, config []string) (*rootfs.Tree, error) {
-	return raspberryPi(&m, firmware, config)
-}
-
-func raspberryPi(m *Menu, firmware map[string]File, config []string) (*rootfs.Tree, error) {
 	e, err := m.only()
 	if err != nil {
 		return nil, err
@@ -189,14 +181,6 @@ func raspberryPi(m *Menu, firmware map[string]File, config []string) (*rootfs.Tr
 // IPXE is a script for iPXE that starts a kernel from the network. Kernel and initrd are
 // URLs, which may be relative to that of the script; an empty initrd is none.
 func IPXE(kernel, initrd, cmdline string) (string, error) {
-	s, err := ipxe(kernel, initrd, cmdline)
-	if err != nil {
-		return "", err
-	}
-	return s, nil
-}
-
-func ipxe(kernel, initrd, cmdline string) (string, error) {
 	if err := uki.CheckCmdline(cmdline); err != nil {
 		return "", err
 	}

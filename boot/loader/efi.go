@@ -24,10 +24,6 @@ func fallback(m uki.Machine) (string, error) {
 // type 1 and unified kernel images of type 2. Nobody can change a command line in its
 // menu.
 func SystemdBoot(m Menu, program File) (*rootfs.Tree, error) {
-	return systemdBoot(&m, program)
-}
-
-func systemdBoot(m *Menu, program File) (*rootfs.Tree, error) {
 	if err := m.check(); err != nil {
 		return nil, err
 	}
@@ -98,10 +94,6 @@ func bls(e *Entry) []string {
 // no such program and the firmware has a UEFI Shell, as in virtual machines. In front
 // of the command line, the kernel then finds its own name.
 func EFI(m Menu) (*rootfs.Tree, error) {
-	return firmware(&m)
-}
-
-func firmware(m *Menu) (*rootfs.Tree, error) {
 	e, err := m.only()
 	if err != nil {
 		return nil, err

@@ -36,7 +36,7 @@ func find(program []byte) (*Loader, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := newLoader(bytes.Clone(boot), bytes.Clone(sys[:size]))
+	l, err := New(boot, sys[:size])
 	if err != nil {
 		return nil, fmt.Errorf("does not fit: %w", err)
 	}

@@ -90,17 +90,13 @@ type Loader struct {
 // New makes a Loader of the code of a boot sector, ldlinux.bss in Syslinux's
 // sources, and of ldlinux.sys.
 func New(boot, sys []byte) (*Loader, error) {
-	return newLoader(bytes.Clone(boot), bytes.Clone(sys))
-}
-
-func newLoader(boot, sys []byte) (*Loader, error) {
 	if len(boot) != sectorSize || le.Uint16(boot[codeEnd:]) != 0xaa55 || le.Uint32(boot[magicAt:]) != magic {
 		return nil, errors.New("the boot sector is not Syslinux's")
 	}
 	if len(sys) < minSys || len(sys) > maxSys {
 		return nil, fmt.Errorf("ldlinux.sys has %d bytes, not %d to %d", len(sys), minSys, maxSys)
 	}
-	l := &Loader{boot: boot, sys: append(sys, make([]byte, -len(sys)&(sectorSize-1))...), patch: -1}
+	l := &Loader{boot: bytes.Clone(boot), sys: slices.Concat(sys, make([]byte, -len(sys)&(sectorSize-1))), patch: -1}
 	for at := 0; at+patchSize <= sectorSize && l.patch < 0; at += 4 {
 		if le.Uint32(l.sys[at:]) == magic {
 			l.patch = at

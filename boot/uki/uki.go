@@ -98,10 +98,6 @@ func (s *section) size() int64 {
 
 // New makes an image. It reads all parts.
 func New(p Parts) (*Image, error) {
-	return newImage(&p)
-}
-
-func newImage(p *Parts) (*Image, error) {
 	stub, err := parseStub(p.Stub)
 	if err != nil {
 		return nil, fmt.Errorf("the stub %w", err)
