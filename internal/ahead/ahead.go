@@ -36,7 +36,11 @@ type piece struct {
 	err error
 }
 
-var pool = sync.Pool{New: func() any { return new(buffer) }}
+// pool has the buffers that no Reader has.
+var pool interface {
+	Get() any
+	Put(any)
+} = &sync.Pool{New: func() any { return new(buffer) }}
 
 // New begins to read r, which is the Reader's until Close has returned.
 func New(r io.Reader) *Reader {

@@ -54,17 +54,52 @@ func TestReader(t *testing.T) {
 	}
 }
 
-// What is closed early reads no further, and every buffer can be used again.
+// counting is a pool that knows which buffers have come back.
+type counting map[any]int
+
+func (c counting) Get() any  { return new(buffer) }
+func (c counting) Put(b any) { c[b]++ }
+
+// What is closed reads no further, and every buffer can be used again, once.
 func TestClose(t *testing.T) {
-	var reads int
-	r := readerFunc(func(p []byte) (int, error) { reads++; return len(p), nil })
-	a := New(r)
-	if _, err := io.ReadFull(a, make([]byte, 2*Size)); err != nil {
-		t.Fatal(err)
-	}
-	a.Close()
-	if was := reads; was > 2+Buffers {
-		t.Errorf("%d reads", was)
+	defer func(was interface {
+		Get() any
+		Put(any)
+	}) {
+		pool = was
+	}(pool)
+	for name, tt := range map[string]struct{ size, take, reads int }{
+		"unread":    {100 * Size, 0, Buffers},
+		"in a part": {100 * Size, Size + 1, Buffers + 1},
+		"at a part": {100 * Size, 2 * Size, Buffers + 1},
+		"at an end": {2 * Size, 2 * Size, 3},
+		"used up":   {2 * Size, 2*Size + 1, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			back := counting{}
+			pool = back
+			data := bytes.NewReader(make([]byte, tt.size))
+			reads := make(chan struct{}, 101)
+			a := New(readerFunc(func(p []byte) (int, error) { reads <- struct{}{}; return data.Read(p) }))
+			if n, _ := io.ReadFull(a, make([]byte, tt.take)); n != min(tt.take, tt.size) {
+				t.Fatalf("%d bytes of %d", n, tt.take)
+			}
+			for range tt.reads {
+				<-reads // it goes on until nothing is free
+			}
+			a.Close()
+			if n := len(reads); n > 0 {
+				t.Errorf("%d reads more than %d", n, tt.reads)
+			}
+			if len(back) != Buffers {
+				t.Errorf("%d buffers came back, not %d", len(back), Buffers)
+			}
+			for _, n := range back {
+				if n != 1 {
+					t.Errorf("a buffer came back %d times", n)
+				}
+			}
+		})
 	}
 }
 
