@@ -59,9 +59,11 @@ directory, and they are called by their names in it.
 Formats: disk is a GPT disk with one ext4 partition, also as disk.gz, disk.xz,
 disk.zst, qcow2, vdi, vhd, vhd-fixed, vhdx and vmdk; ext4, squashfs and erofs are
 file systems alone; tar and cpio archives, also tar.gz, tar.zst, cpio.gz and cpio.zst
-(FILE may be - for standard output); dir a new directory; oci a container image as a
+(FILE may be - for standard output); dir a directory; oci a container image as a
 directory, oci.tar as a file for docker load. iso and files need a spec. Without
 --format the ending of FILE chooses: an ending that no format has makes a disk.
+A directory is a new one, or takes the place of one that an earlier build wrote, if
+nothing in that has changed since.
 
 --size is the file system's for ext4 and the whole disk's for disk: fit for the
 smallest, fit+256M or fit+10% to leave that much free, or a fixed one such as 2G.
@@ -117,7 +119,7 @@ a line for each entry; for oci, the bytes and the digest of the image.`,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&o.output, "output", "o", "", "the `FILE` to write, or the directory to make")
-	f.StringVar(&o.format, "format", "", "the `FORMAT`: disk, ext4, tar, cpio (also with .gz or .zst), oci, oci.tar or dir")
+	f.StringVar(&o.format, "format", "", "the `FORMAT`, one of those above (default by the ending of FILE)")
 	f.StringVar(&o.size, "size", "", "`SIZE`, fit, fit+SIZE or fit+N%; K, M and G are powers of 1024 (default fit)")
 	f.StringVar(&o.label, "label", "", "`TEXT`: label of the file system, and name of the partition (default nixos)")
 	f.StringVar(&o.uuid, "uuid", "", "`UUID` of the file system (default derived from the content)")
@@ -265,7 +267,13 @@ func (w *work) build(ctx context.Context, o *buildOptions, outs []*destination, 
 		if err != nil {
 			return err
 		}
-		return atomicfile.CommitAll(whole...)
+		err = atomicfile.CommitAll(whole...)
+		var left *atomicfile.LeftError
+		if errors.As(err, &left) { // the outputs are whole, and at their places
+			w.ui.warn(left.Error())
+			return nil
+		}
+		return err
 	})
 	return rs, boot, err
 }
