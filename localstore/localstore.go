@@ -44,8 +44,8 @@ type Puller interface {
 }
 
 // Open opens the store below root, DIR/nix/store, and makes what is missing of
-// that path. No link on it may lead out of root. It waits for other processes that have it open, and says so once by
-// calling waiting, unless that is nil.
+// that path. No link on it may lead out of root. It waits for other processes that have
+// it open, and says so once by calling waiting, unless that is nil.
 func Open(ctx context.Context, root string, owners dir.Owners, waiting func()) (*Store, error) {
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return nil, err

@@ -36,7 +36,9 @@ type Config struct {
 	SkipCheck bool
 
 	// Workers is how many goroutines decode blocks of .xz input side by
-	// side. 0 and 1 mean none: the blocks are decoded within Read.
+	// side. 0 and 1 mean none: the blocks are decoded within Read. With Spare,
+	// more than 1 only says that they are: how many work is up to Spare and
+	// Blocks.
 	Workers int
 
 	// MaxBlock is the largest size in bytes, packed and unpacked, of blocks
@@ -48,11 +50,12 @@ type Config struct {
 	// at a time, packed and unpacked. 0 means one more than Workers.
 	Blocks int
 
-	// Spare, if it is not nil, is asked for each block that is to be decoded
-	// beside others whether one more goroutine may work; release is called
-	// when it is done. Where it may not, the block waits for the one
-	// goroutine that may work in any case. So several Readers share
-	// processors. Goroutines call it.
+	// Spare, if it is not nil, lets several Readers share processors: each
+	// has one goroutine that may work in any case. Where that is at work
+	// already when a block is to be decoded, Spare is asked, once for each
+	// block, whether one more may work; release is called when it is done.
+	// Where it may not, the block waits for the Reader's own. Goroutines
+	// call it.
 	Spare func() (release func(), ok bool)
 }
 

@@ -69,10 +69,10 @@ func window(name string, head []byte) int64 {
 }
 
 // narrow returns a stream of zstd whose first frame asks for no larger window than its
-// size bytes can need, if that is not negative: the decoder sets up what the frame asks for, which
-// may be 128 MiB for a NAR of a few bytes. No reference in a frame reaches back further
-// than its own beginning, and blocks have up to 128 KiB. The descriptor of the window
-// is the sixth byte (RFC 8878, section 3.1.1.1.2).
+// size bytes can need, if that is not negative: the decoder sets up what the frame asks
+// for, which may be 128 MiB for a NAR of a few bytes. No reference in a frame reaches
+// back further than its own beginning, and blocks have up to 128 KiB. The descriptor of
+// the window is the sixth byte (RFC 8878, section 3.1.1.1.2).
 func narrow(r io.Reader, size int64) (io.Reader, error) {
 	const descriptor, smallest = 5, 17 // log2 of 128 KiB
 	head := make([]byte, zstd.HeaderMaxSize)
