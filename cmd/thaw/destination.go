@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/term"
 
+	"thaw/internal/atomicfile"
 	"thaw/spec"
 )
 
@@ -276,11 +277,26 @@ func free(outs []*destination, beside []string) error {
 		if err := once(file); err != nil {
 			return err
 		}
+		for _, out := range outs {
+			if out.of.IsDir() && atomicfile.Within(linkFree(file), linkFree(out.path)) {
+				return usage("give the name of a file elsewhere", "%s is in the output %s, where only what the image has may be", file, out.path)
+			}
+		}
 		if err := writable(file); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// linkFree returns the absolute path of a file that need not be there, without links in
+// what leads to it.
+func linkFree(file string) string {
+	file, _ = filepath.Abs(file) // else writable says what is wrong
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(file)); err == nil {
+		return filepath.Join(dir, filepath.Base(file))
+	}
+	return file
 }
 
 // writable refuses a file, or a directory, that cannot be made or replaced.
@@ -296,7 +312,17 @@ func (o *destination) writable() error {
 	case !st.IsDir():
 		return usage("give the name of a new directory", "%s is there, and is not a directory", o.path)
 	}
-	if list, err := os.ReadDir(o.path); err != nil || len(list) == 0 {
+	list, err := os.ReadDir(o.path)
+	if err != nil {
+		return err
+	}
+	point, err := atomicfile.Mounted(o.path)
+	switch {
+	case point != "":
+		return usage("unmount it, or give the name of a new directory", "the directory %s cannot be replaced: something is mounted at %s", o.path, point)
+	case len(list) == 0: // then nothing is removed that could be in a mount
+		return nil
+	case err != nil:
 		return err
 	}
 	return o.replaceable(o.path)

@@ -14,7 +14,8 @@ var signs = map[string]string{"dir": "nix/store", "oci": "oci-layout", "files": 
 // replaceable holds that a directory is what an earlier run wrote for such an output,
 // and that nothing in it was changed since. All that thaw writes has one of two times of
 // modification, that of the image and that of store objects; what is made or changed by
-// anything else has another. Nor may another file system be mounted in it.
+// anything else has another. Nor may anything be mounted in it: see writable. (That it is
+// all in one file system holds where the kernel does not list its mounts, too.)
 func (o *destination) replaceable(path string) error {
 	const hint = "remove it, or give the name of a new directory"
 	if _, err := os.Lstat(filepath.Join(path, signs[o.of.Type])); err != nil {

@@ -5,6 +5,8 @@
 // directory of its target, under an advisory lock that ends with the process.
 // What a killed process left can so be told from what a living one is writing,
 // and the next writer of the same name removes it.
+//
+// No tree in which something is mounted is replaced or removed.
 package atomicfile
 
 import (
@@ -19,7 +21,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const suffix = ".part"
+const (
+	suffix     = ".part"
+	keptSuffix = ".old" // of what was replaced and may have to come back: no orphan
+)
 
 // File is a file that is being written.
 type File struct {
@@ -180,6 +185,9 @@ func (d *Dir) mayReplace() error {
 	case d.Replace == nil:
 		return &fs.PathError{Op: "create", Path: d.target, Err: unix.ENOTEMPTY}
 	}
+	if err := unmounted(d.target); err != nil {
+		return fmt.Errorf("%s cannot be replaced: %w", d.target, err)
+	}
 	return d.Replace(d.target)
 }
 
@@ -194,24 +202,47 @@ func (d *Dir) Abort() {
 		return
 	}
 	d.done = true
-	removeTree(d.Path)
+	removeOwn(d.Path)
 	d.lock.Close()
 }
 
-// removeTree removes a directory whose directories may be read-only.
-func removeTree(path string) {
+// removeTree removes a file, or a directory in which nothing is mounted.
+func removeTree(path string) error {
+	if st, err := os.Lstat(path); err != nil || !st.IsDir() || os.Remove(path) == nil {
+		return os.RemoveAll(path) // which follows no link
+	}
+	if err := unmounted(path); err != nil {
+		return err
+	}
+	return removeOwn(path)
+}
+
+// unmounted refuses a directory in which something is mounted.
+func unmounted(path string) error {
+	point, err := Mounted(path)
+	if err == nil && point != "" {
+		err = fmt.Errorf("something is mounted at %s", point)
+	}
+	return err
+}
+
+// removeOwn removes a directory whose directories may be read-only.
+func removeOwn(path string) error {
 	filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
 			os.Chmod(p, 0o700)
 		}
 		return nil
 	})
-	os.RemoveAll(path)
+	return os.RemoveAll(path)
 }
 
 func tempName(dir, name string) string {
 	return filepath.Join(dir, fmt.Sprintf(".%s.%08x%s", name, rand.Uint32(), suffix))
 }
+
+// kept returns the name that a temporary one has while it must not be removed.
+func kept(temp string) string { return strings.TrimSuffix(temp, suffix) + keptSuffix }
 
 // RemoveOrphans removes what killed processes left in dir of files and
 // directories that were to be called name, or of all files if name is "".

@@ -22,8 +22,16 @@ type Part interface {
 	Abort()
 }
 
+// LeftError says that all parts are at their targets, and that something they replaced
+// could not be removed, and where it is.
+type LeftError struct{ Err error }
+
+func (e *LeftError) Error() string { return e.Err.Error() }
+func (e *LeftError) Unwrap() error { return e.Err }
+
 // CommitAll commits all parts, or none: where one cannot be, those before it are taken
-// back, and what they replaced is there again. It ends all parts in any case.
+// back, and what they replaced is there again. It ends all parts in any case. An error
+// that is a [LeftError] comes of parts that are all committed.
 func CommitAll(parts ...Part) (err error) {
 	if len(parts) == 1 {
 		if f, ok := parts[0].(*File); ok { // every file system can do that
@@ -45,13 +53,20 @@ func CommitAll(parts ...Part) (err error) {
 		}
 		return err
 	}
+	var left []error
 	for i, p := range parts {
 		if old[i] != "" {
-			removeTree(old[i])
+			if err := removeTree(old[i]); err != nil {
+				_, target := p.place()
+				left = append(left, fmt.Errorf("%s is written, but what was there before is left in %s: %w", target, old[i], err))
+			}
 		}
 		err = errors.Join(err, p.end())
 	}
-	return err
+	if left != nil && err == nil {
+		return &LeftError{errors.Join(left...)}
+	}
+	return errors.Join(append(left, err)...)
 }
 
 // takeBack undoes swaps.
@@ -71,8 +86,14 @@ func takeBack(parts []Part, old []string) error {
 			}
 		}
 		if err != nil {
-			stay = append(stay, target)
 			p.end()
+			if was := old[i]; was != "" {
+				if was == temp && unix.Rename(temp, kept(temp)) == nil { // not an orphan
+					was = kept(temp)
+				}
+				target += " (what was there before is in " + was + ")"
+			}
+			stay = append(stay, target)
 		}
 	}
 	if stay != nil {
@@ -98,12 +119,15 @@ func swap(temp, target string) (old string, err error) {
 
 // makeWay is swap for what is there, on file systems that exchange nothing.
 func makeWay(temp, target string) (old string, err error) {
-	old = tempName(filepath.Split(target))
+	old = kept(tempName(filepath.Split(target)))
 	if err := unix.Rename(target, old); err != nil {
 		return "", err
 	}
 	if err := unix.Rename(temp, target); err != nil {
-		return "", errors.Join(err, unix.Rename(old, target))
+		if unix.Rename(old, target) != nil {
+			return "", fmt.Errorf("%w, and what was there before is now in %s", err, old)
+		}
+		return "", err
 	}
 	return old, nil
 }
