@@ -67,6 +67,9 @@ func (d *decoder) decode(ctx context.Context, raw io.Reader, info *narinfo.Info,
 	plain, err := d.budget.NewReader(ctx, codec, br, info.NarSize, d.helpers(info.NarSize))
 	if err == nil {
 		err = newVerifier(&withContext{ctx, plain}, info).give(take)
+		if s, ok := raw.(*spoolReader); ok && err != nil {
+			s.stop() // a decoder that reads ahead may wait for more
+		}
 		err = errors.Join(err, plain.Close())
 	}
 	var taken takenError
@@ -118,7 +121,7 @@ func (c *counted) Read(p []byte) (int, error) {
 	if c.sum != nil {
 		c.sum.Write(p[:k])
 	}
-	if err != nil {
+	if err != nil && err != errStopped {
 		c.err = err
 	}
 	return k, err

@@ -225,7 +225,6 @@ func (d *Disk) Ensure(ctx context.Context, info *narinfo.Info) error {
 		if err := d.ensureNAR(ctx, info, nil); err != nil {
 			return err
 		}
-		d.setVerified(info)
 	}
 	// Several paths may share one NAR.
 	if base := info.StorePath.Base(); info.Source != diskSource && !d.isNoted(base) {
@@ -257,7 +256,6 @@ func (d *Disk) ensureNAR(ctx context.Context, info *narinfo.Info, take taker) er
 		var taken takenError
 		switch {
 		case err == nil:
-			d.use(info)
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -310,13 +308,14 @@ func (d *Disk) setNoted(base string) {
 }
 
 // read gives the NAR that lies in the directory to take, which may be nil, and
-// verifies it.
+// verifies it. In which state its file was is noted.
 func (d *Disk) read(ctx context.Context, info *narinfo.Info, take taker) error {
 	release, err := d.slots.take(ctx, info.NarSize)
 	if err != nil {
 		return err
 	}
 	defer release()
+	d.use(info) // before its times count
 	f, err := os.Open(d.nar(info))
 	if err != nil {
 		return err
@@ -325,7 +324,22 @@ func (d *Disk) read(ctx context.Context, info *narinfo.Info, take taker) error {
 	if take == nil {
 		take = writeTo(io.Discard)
 	}
-	return newVerifier(&withContext{ctx, f}, info).give(take)
+	was, err := identify(f)
+	if err != nil {
+		return err
+	}
+	if err := newVerifier(&withContext{ctx, f}, info).give(take); err != nil {
+		return err
+	}
+	now, err := identify(f)
+	if err != nil {
+		return err
+	}
+	if now != was {
+		now = identity{} // of no file: it is hashed again
+	}
+	d.setVerified(info, now)
+	return nil
 }
 
 // again asks the caches for an object whose copy here is gone or damaged.

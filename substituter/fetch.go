@@ -16,8 +16,8 @@ import (
 const (
 	// followFrom is how much of a NAR's file must be there, in bytes, before
 	// it is decoded while the rest arrives, if there is a slot that nobody
-	// wants. Others are decoded when they are whole: no slot that another
-	// needs is held while a server is waited for.
+	// wants; one slot at least is never held while a server is waited for.
+	// Others are decoded when they are whole.
 	followFrom = 4 << 20
 	// inFlight bounds the bytes of all NAR files that are arriving or wait to
 	// be decoded.
@@ -46,7 +46,10 @@ func (d *Disk) fetch(ctx context.Context, info *narinfo.Info, take taker) error 
 			return err
 		}
 		if s == nil && take != nil { // another process has stored it
-			return own(d.read(ctx, info, take))
+			if err := d.read(ctx, info, take); err != nil {
+				return own(judged(ctx, err, info, "file://"+d.nar(info)))
+			}
+			return nil
 		} else if s == nil {
 			return nil
 		}
@@ -62,8 +65,12 @@ func (d *Disk) fetch(ctx context.Context, info *narinfo.Info, take taker) error 
 	if err != nil {
 		return own(err)
 	}
-	if err := to.commit(); err != nil {
+	written, err := to.commit()
+	if err != nil {
 		return err
+	}
+	if take == nil {
+		d.setStored(info, written)
 	}
 	d.Events.stored(info)
 	return nil
@@ -106,15 +113,22 @@ func (l *landing) open() (f *os.File, err error) {
 	return f, f.Truncate(0)
 }
 
-// commit makes what was written to the file that open returned last appear.
-func (l *landing) commit() error {
-	if l.take != nil {
-		return nil
+// commit makes what was written to the file that open returned last appear, and
+// returns the state that the file had before.
+func (l *landing) commit() (written identity, err error) {
+	switch {
+	case l.take != nil:
+		return identity{}, nil
+	case l.spare:
+		if written, err = identify(l.s.f); err == nil {
+			err = l.s.become(l.nar)
+		}
+	default:
+		if written, err = identify(l.temp.File); err == nil {
+			err = l.temp.Commit()
+		}
 	}
-	if l.spare {
-		return l.s.become(l.nar)
-	}
-	return l.temp.Commit()
+	return written, err
 }
 
 func (l *landing) abort() {
@@ -233,6 +247,9 @@ func (d *Disk) turn(ctx context.Context, s *spool, info *narinfo.Info) (release 
 	if err == nil && !ended {
 		select {
 		case d.follow <- struct{}{}:
+			if d.decoder.team.Jobs == 1 { // the only slot is for those that are whole
+				return func() { <-d.follow }, nil
+			}
 			if release, ok := d.slots.try(); ok {
 				return func() { release(); <-d.follow }, nil
 			}

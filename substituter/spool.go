@@ -287,15 +287,31 @@ func (s *spool) reader() *spoolReader {
 }
 
 type spoolReader struct {
-	s     *spool
-	off   int64
-	round int
+	s       *spool
+	off     int64
+	round   int
+	stopped bool // under s.mu
+}
+
+// errStopped is for readers that nobody needs any more.
+var errStopped = errors.New("reading the download was stopped")
+
+// stop ends a Read that waits, and those to come.
+func (r *spoolReader) stop() {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	r.stopped = true
+	r.s.more.Broadcast()
 }
 
 func (r *spoolReader) Read(p []byte) (int, error) {
 	r.s.mu.Lock()
-	for r.off == r.s.size && r.round == r.s.round && !r.s.ended {
+	for r.off == r.s.size && r.round == r.s.round && !r.s.ended && !r.stopped {
 		r.s.more.Wait()
+	}
+	if r.stopped {
+		r.s.mu.Unlock()
+		return 0, errStopped
 	}
 	there, round, err := r.s.size-r.off, r.s.round, r.s.err
 	n := 0

@@ -13,7 +13,8 @@ import (
 )
 
 // identity tells one state of a file from another: who writes to it, puts another in
-// its place or sets its times changes something here.
+// its place or sets its times changes something here. Before Linux 6.13 times go by
+// ticks of up to 10 ms: a second change within one is not seen.
 type identity struct {
 	device, inode uint64
 	size          int64
@@ -41,16 +42,30 @@ func (d *Disk) verified(info *narinfo.Info) (identity, bool) {
 	return was, ok
 }
 
-// setVerified notes that the NAR has just been verified.
-func (d *Disk) setVerified(info *narinfo.Info) {
-	var st unix.Stat_t
-	var now identity // of no file, if there is an error: then it is hashed again
-	if unix.Lstat(d.nar(info), &st) == nil {
-		now = newIdentity(&st)
-	}
+// setVerified notes that the NAR was verified when its file was in that state.
+func (d *Disk) setVerified(info *narinfo.Info, now identity) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.sound[info.NarHash.Digest32()] = now
+}
+
+// setStored notes that the NAR was written to a file, and verified, that has got its
+// name since.
+func (d *Disk) setStored(info *narinfo.Info, written identity) {
+	var st unix.Stat_t
+	var now identity // of no file, if there is any doubt: then it is hashed again
+	if unix.Lstat(d.nar(info), &st) == nil {
+		if now = newIdentity(&st); written.renamed(now) != now {
+			now = identity{}
+		}
+	}
+	d.setVerified(info, now)
+}
+
+// renamed returns i with the time at which it was renamed, which only now has.
+func (i identity) renamed(now identity) identity {
+	i.changed = now.changed
+	return i
 }
 
 // forget makes the next [Disk.Ensure] verify the NAR, or fetch it.
@@ -123,7 +138,7 @@ func (u *unchanged) Read(p []byte) (int, error) {
 		// Another process may have noted that it uses the file. What was read must be
 		// what is right now.
 		if _, statErr = u.file.Seek(0, io.SeekStart); statErr == nil {
-			_, statErr = copyBuffer(io.Discard, newVerifier(u.file, u.info))
+			_, statErr = copyBuffer(io.Discard, newVerifier(u.v.r, u.info))
 		}
 	}
 	if statErr != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -52,6 +53,7 @@ func TestUnchanged(t *testing.T) {
 			if _, err := io.ReadFull(rc, head); err != nil {
 				t.Fatal(err)
 			}
+			tick(t, r.nar(info))
 			if err := tt.meddle(r.nar(info)); err != nil {
 				t.Fatal(err)
 			}
@@ -60,5 +62,31 @@ func TestUnchanged(t *testing.T) {
 				t.Errorf("%d bytes, %v", len(rest), err)
 			}
 		})
+	}
+}
+
+// tick waits until the clock of the file system has gone on since file was changed.
+func tick(t *testing.T, file string) {
+	t.Helper()
+	of := func(name string) identity {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		id, err := identify(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	was, probe := of(file).changed, filepath.Join(t.TempDir(), "probe")
+	for {
+		if err := os.WriteFile(probe, []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if of(probe).changed != was {
+			return
+		}
 	}
 }
