@@ -101,7 +101,7 @@ func (a *app) unpackInto(ctx context.Context, w *work, root string, damage local
 
 func (a *app) unpacked(w *work, root string, n *counts, asJSON bool) error {
 	objects, received, byCache, warnings := w.ui.totals()
-	if len(w.toFetch) > 0 {
+	if objects > 0 { // damaged ones are fetched, too
 		w.ui.step("fetching", "%s, %s", count(objects, "path"), inBytes(received))
 	}
 	w.ui.step("unpacking", "%d unpacked, %d there already, %d repaired", n[localstore.Unpacked].Load(), n[localstore.Kept].Load(), n[localstore.Repaired].Load())
