@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -36,6 +37,25 @@ func TestReplaceMounted(t *testing.T) {
 	}
 	if list, err := os.ReadDir(from); err != nil || len(list) == 0 {
 		t.Errorf("what was mounted is gone: %v", err)
+	}
+}
+
+// What cannot be removed of a replaced output is told, and the new one is there.
+func TestReplaceLeft(t *testing.T) {
+	p := newProgram(t, "--cache", repository(t, "testdata/example"), "--trusted-key", testbedKey)
+	want := p.run(t, "build", helloPath, "--format", "dir", "-o", "out")
+	stays := filepath.Join(p.dir, "out", helloPath, "bin")
+	chattr := testbed.Tool(t, "chattr")
+	if out, err := exec.Command(chattr, "+i", stays).CombinedOutput(); err != nil {
+		t.Skipf("SKIPPED: nothing can be made immutable: %s", out)
+	}
+	defer func() {
+		found, _ := filepath.Glob(filepath.Join(p.dir, "*", helloPath, "bin"))
+		testbed.Run(t, chattr, append([]string{"-i"}, found...)...)
+	}()
+	o := p.run(t, "build", helloPath, "--format", "dir", "-o", "out")
+	if o.stdout != want.stdout || !strings.Contains(o.stderr, "thaw: warning: out is written, but what was there before is left in .out.") {
+		t.Errorf("%s%s", o.stdout, o.stderr)
 	}
 }
 
