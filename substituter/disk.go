@@ -252,6 +252,7 @@ func (d *Disk) knows(info *narinfo.Info) bool {
 func (d *Disk) ensureNAR(ctx context.Context, info *narinfo.Info, take taker) error {
 	why := "it is not in the local cache"
 	if d.has(info) {
+		d.use(info) // before its times count
 		err := d.read(ctx, info, take)
 		var taken takenError
 		switch {
@@ -284,8 +285,8 @@ func (d *Disk) ensureNAR(ctx context.Context, info *narinfo.Info, take taker) er
 // Pull gives the plain, verified NAR of an object to take, which reads it as far as
 // it likes, and keeps nothing. The object may be in the directory or come from the
 // caches: then it is decoded while take reads. take sees bytes before their hash is
-// known to be right, and may be called again, for another attempt: what it made before is then
-// worthless, as it is if Pull returns an error.
+// known to be right, and may be called again, for another attempt: what it made before
+// is then worthless, as it is if Pull returns an error.
 func (d *Disk) Pull(ctx context.Context, info *narinfo.Info, take func(nar io.Reader) error) error {
 	unlock, err := d.locks.Lock(ctx, info.NarHash.Digest32())
 	if err != nil {
@@ -315,7 +316,6 @@ func (d *Disk) read(ctx context.Context, info *narinfo.Info, take taker) error {
 		return err
 	}
 	defer release()
-	d.use(info) // before its times count
 	f, err := os.Open(d.nar(info))
 	if err != nil {
 		return err
