@@ -37,10 +37,10 @@ import (
 //
 // A narinfo is written after its NAR, and both by renaming: what is there is
 // whole. Each run verifies each NAR before it is read, once: a damaged one is
-// fetched anew. When it is read, its file has to be the same as it was then. A narinfo is held against the keys of this run, so changing
-// keys never lets an old answer in. The narinfos of caches that need no
-// signatures lie apart, by cache, and are used only while that cache still
-// needs none.
+// fetched anew. When it is read, its file has to be the same as it was then. A
+// narinfo is held against the keys of this run, so changing keys never lets an old
+// answer in. The narinfos of caches that need no signatures lie apart, by cache,
+// and are used only while that cache still needs none.
 //
 // Several processes may share the directory: each NAR is fetched by one of them.
 type Disk struct {
