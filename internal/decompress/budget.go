@@ -47,9 +47,9 @@ type Team struct {
 }
 
 // NewReader is like the function [NewReader]. It waits until there is room for the
-// decoder; Close makes it again. Streams of xz in several blocks are decoded by a team,
-// as far as there is room for as many blocks, in order; other large ones are decoded
-// ahead of what is read.
+// decoder; Close makes it again. Streams of xz in several blocks, and of zstd in several frames,
+// are decoded by a team, as far as there is room for as many of them, in order; their
+// checksums are not looked at. Other large ones are decoded ahead of what is read.
 func (b *Budget) NewReader(ctx context.Context, name string, r *bufio.Reader, size int64, team Team) (io.ReadCloser, error) {
 	if b == nil {
 		return NewReader(name, r, size)
@@ -63,17 +63,19 @@ func (b *Budget) NewReader(ctx context.Context, name string, r *bufio.Reader, si
 	if err := b.left.Acquire(ctx, weight); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	if name == "xz" {
-		if z, all := b.crew(r, head, size, team, weight); z != nil {
-			return &budgeted{z, b, all}, nil
-		}
+	z, all, err := b.crew(name, r, head, size, team, weight)
+	if err != nil {
+		b.left.Release(weight)
+		return nil, err
+	}
+	if z != nil {
+		return &budgeted{z, b, all}, nil
 	}
 	kind := small
 	if memory > smallWindow+besides {
 		kind = large
 	}
-	z, err := newReader(name, r, size, kind)
-	if err != nil {
+	if z, err = newReader(name, r, size, kind); err != nil {
 		b.left.Release(weight)
 		return nil, err
 	}
@@ -98,30 +100,52 @@ func (r *beside) Close() error {
 	return r.from.Close()
 }
 
-// crew returns a decoder of several blocks at a time, and what it takes of the budget
-// in all; weight is taken already. It is nil where there is only one block, or room for
-// one if the others are to have theirs.
-func (b *Budget) crew(r io.Reader, head []byte, size int64, team Team, weight int64) (io.ReadCloser, int64) {
-	h, ok := readXZ(head)
-	if team.Spare == nil || !ok || h.packed == 0 || h.output == 0 || size <= h.output {
-		return nil, 0
-	}
+// crew returns a decoder of several parts of a stream at a time, which are blocks of xz
+// or frames of zstd, and what it takes of the budget in all; weight is taken already. It
+// is nil where there is only one part, or room for one if the others are to have theirs.
+func (b *Budget) crew(name string, r *bufio.Reader, head []byte, size int64, team Team, weight int64) (io.ReadCloser, int64, error) {
+	packed, output := parts(name, head)
+	most := max(packed, output)
 	// What does not fit would not be decoded side by side.
-	most := max(h.packed, h.output)
-	if most > b.size {
-		return nil, 0
+	if team.Spare == nil || output == 0 || size <= output || most > b.size {
+		return nil, 0, nil
 	}
-	block := h.output + h.packed + h.packed/4 // others may be packed less well
-	for n := min(int64(team.Jobs), (size-1)/h.output+1); n > 1; n-- {
-		all := max(n*block, weight)
+	part := output + packed + packed/4 // others may be packed less well
+	for n := min(int64(team.Jobs), (size-1)/output+1); n > 1; n-- {
+		all := max(n*part, weight)
 		others := int64(team.Jobs-1) * (smallWindow + besides)
-		if b.left.TryAcquire(all - weight + others) {
-			b.left.Release(others)
+		if !b.left.TryAcquire(all - weight + others) {
+			continue
+		}
+		b.left.Release(others)
+		if name == "xz" {
 			return xz.NewReader(r, xz.Config{MaxSize: size, MaxDict: MaxWindow, SkipCheck: true,
-				Workers: int(n), Blocks: int(n), MaxBlock: most, Spare: team.Spare}), all
+				Workers: int(n), Blocks: int(n), MaxBlock: most, Spare: team.Spare}), all, nil
+		}
+		z, err := openFrames(r, size, most, int(n), team)
+		if err != nil {
+			b.left.Release(all - weight)
+		}
+		return z, all, err
+	}
+	return nil, 0, nil
+}
+
+// parts returns how large the first part of a stream is that could be decoded beside
+// others, in bytes. It is 0 where there is none that says so.
+func parts(name string, head []byte) (packed, output int64) {
+	switch name {
+	case "xz":
+		if h, ok := readXZ(head); ok && h.packed > 0 {
+			return h.packed, h.output
+		}
+	case "zstd":
+		if h, ok := readFrame(head); ok {
+			n := int64(h.FrameContentSize)
+			return n, n // a frame's header has only that, and it may not shrink
 		}
 	}
-	return nil, 0
+	return 0, 0
 }
 
 // budgeted is a decoder that a budget has room for.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"runtime"
@@ -155,9 +154,7 @@ func TestBudgetOfLimit(t *testing.T) {
 // A decoder of zstd is as large as the NAR, whatever window its stream asks for, and
 // finds what is as far back as it can be.
 func TestNarrow(t *testing.T) {
-	noise := make([]byte, 1<<20)
-	rand.NewChaCha8([32]byte{}).Read(noise)
-	far := string(noise) + strings.Repeat("-", 1<<20) + string(noise)
+	far := noise(1<<20) + strings.Repeat("-", 1<<20) + noise(1<<20)
 	for _, text := range []string{"some", far, strings.Repeat("y", 128<<10+1)} {
 		stream := packed(t, text, "zstd", "-q", "--long=27")
 		var before, after runtime.MemStats
@@ -189,24 +186,29 @@ func TestNarrow(t *testing.T) {
 // spare, and the bytes are the same.
 func TestTeam(t *testing.T) {
 	const block = 1 << 20
-	noise := make([]byte, block)
-	rand.NewChaCha8([32]byte{}).Read(noise)
-	text := strings.Repeat(string(noise[:block/4])+strings.Repeat("thaw", 3*block/16), 9) + "."
+	text := strings.Repeat(noise(block/4)+strings.Repeat("thaw", 3*block/16), 9) + "."
 	blocks := packed(t, text, "xz", "-1", "--threads=2", "--block-size="+fmt.Sprint(block))
 	one := packed(t, text, "xz", "-1")
+	frames := []byte(strings.Repeat(frameOf(t, text[:block]), 9) + frameOf(t, "."))
+	frame := []byte(frameOf(t, text))
 	for _, test := range []struct {
-		name          string
+		name, codec   string
 		stream        []byte
 		jobs, spares  int  // of the team
 		budget        int  // jobs of the budget
 		asked, helped bool // whether that may be, as time has it
 	}{
-		{"nobody else", blocks, 1, 0, 4, false, false},
-		{"nobody to spare", blocks, 4, 0, 4, true, false},
-		{"one to spare", blocks, 4, 1, 4, true, true},
-		{"many", blocks, 64, 64, 64, true, true},
-		{"one block", one, 4, 4, 4, false, false},
-		{"no room", blocks, 4, 4, 0, false, false},
+		{"nobody else", "xz", blocks, 1, 0, 4, false, false},
+		{"nobody to spare", "xz", blocks, 4, 0, 4, true, false},
+		{"one to spare", "xz", blocks, 4, 1, 4, true, true},
+		{"many", "xz", blocks, 64, 64, 64, true, true},
+		{"one block", "xz", one, 4, 4, 4, false, false},
+		{"no room", "xz", blocks, 4, 4, 0, false, false},
+		{"frames, nobody else", "zstd", frames, 1, 0, 4, false, false},
+		{"frames, nobody to spare", "zstd", frames, 4, 0, 4, true, false},
+		{"frames, many", "zstd", frames, 64, 64, 64, true, true},
+		{"one frame", "zstd", frame, 4, 4, 4, false, false},
+		{"frames, no room", "zstd", frames, 4, 4, 0, false, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var mu sync.Mutex
@@ -230,7 +232,7 @@ func TestTeam(t *testing.T) {
 			if test.budget == 0 {
 				b = &Budget{1, semaphore.NewWeighted(1)}
 			}
-			z, err := b.NewReader(t.Context(), "xz", bufio.NewReader(bytes.NewReader(test.stream)), int64(len(text)), team)
+			z, err := b.NewReader(t.Context(), test.codec, bufio.NewReader(bytes.NewReader(test.stream)), int64(len(text)), team)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -247,7 +249,7 @@ func TestTeam(t *testing.T) {
 			}
 			// One that is abandoned gives all back, too.
 			b.left.Release(b.size)
-			if z, err = b.NewReader(t.Context(), "xz", bufio.NewReader(bytes.NewReader(test.stream)), int64(len(text)), team); err != nil {
+			if z, err = b.NewReader(t.Context(), test.codec, bufio.NewReader(bytes.NewReader(test.stream)), int64(len(text)), team); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := io.ReadFull(z, make([]byte, 10)); err != nil {
