@@ -32,14 +32,6 @@ func write(t *testing.T, mode os.FileMode, text string, elem ...string) string {
 	return path
 }
 
-// dockerHome is a home in which docker's file is found, by DOCKER_CONFIG: its library
-// remembers the first home that it sees.
-func dockerHome(t *testing.T) string {
-	home := noCredentials(t)
-	t.Setenv("DOCKER_CONFIG", filepath.Join(home, ".docker"))
-	return home
-}
-
 // helper writes a program that gives credentials of one server, as docker's helpers
 // do, and fails for others.
 func helper(t *testing.T, dir, name, server, user, password string) {
@@ -72,6 +64,9 @@ func TestPassword(t *testing.T) {
 		{"of another registry", func(home string) { write(t, 0o600, auths("other.example.org", "secret"), home, ".docker/config.json") }, http.StatusUnauthorized},
 		{"docker's", func(home string) { write(t, 0o600, auths(host, "secret"), home, ".docker/config.json") }, 0},
 		{"docker's, of a repository", func(home string) { write(t, 0o600, auths(host+"/team/hello", "secret"), home, ".docker/config.json") }, 0},
+		{"DOCKER_CONFIG", func(home string) {
+			t.Setenv("DOCKER_CONFIG", filepath.Dir(write(t, 0o600, auths(host, "secret"), home, "elsewhere/config.json")))
+		}, 0},
 		{"REGISTRY_AUTH_FILE", func(home string) {
 			t.Setenv("REGISTRY_AUTH_FILE", write(t, 0o600, auths(host, "secret"), home, "auth.json"))
 		}, 0},
@@ -94,7 +89,7 @@ func TestPassword(t *testing.T) {
 		}, http.StatusUnauthorized},
 	} {
 		t.Run(test.what, func(t *testing.T) {
-			home := dockerHome(t)
+			home := noCredentials(t)
 			t.Setenv("PATH", home+":"+os.Getenv("PATH"))
 			test.set(home)
 			_, err := Push(t.Context(), dir, fmt.Sprintf("%s/team/hello:%d", host, i), Options{})
@@ -106,7 +101,7 @@ func TestPassword(t *testing.T) {
 			}
 		})
 	}
-	home := dockerHome(t)
+	home := noCredentials(t)
 	t.Setenv("PATH", home+":"+os.Getenv("PATH"))
 	write(t, 0o755, "#!/bin/sh\necho 'the key\nring is locked'\nexit 2\n", home, "docker-credential-broken")
 	for text, want := range map[string]string{
@@ -137,14 +132,13 @@ func TestToken(t *testing.T) {
 	inner := testbed.Registry(t)
 	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("me:secret"))
 	var makes, takes, elsewhere asked
-	var scopes []string
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		makes.note(r)
-		scopes = append(scopes, r.URL.Query()["scope"]...)
 		if r.Header.Get("Authorization") != basic {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
+		makes.grant(r.URL.Query()["scope"])
 		io.WriteString(w, `{"token":"t0ken","expires_in":60}`)
 	}))
 	defer service.Close()
@@ -177,14 +171,13 @@ func TestToken(t *testing.T) {
 	}))
 	defer front.Close()
 	host := strings.TrimPrefix(front.URL, "http://")
-	home := dockerHome(t)
+	home := noCredentials(t)
 	dir := image(t, 1000, "amd64")
 	var refused *Error
 	if _, err := Push(t.Context(), dir, host+"/a:1", Options{}); !errors.As(err, &refused) || !refused.Refused() || refused.Registry != host {
 		t.Errorf("without a password: %v", err)
 	}
 	write(t, 0o600, fmt.Sprintf(`{"auths":{%q:{"username":"me","password":"secret"}}}`, host), home, ".docker/config.json")
-	scopes = nil
 	r, err := Push(t.Context(), dir, host+"/a:1", Options{})
 	if err != nil || r.Blobs != 4 {
 		t.Errorf("%+v, %v", r, err)
@@ -192,7 +185,7 @@ func TestToken(t *testing.T) {
 	if r, err = Push(t.Context(), dir, host+"/b:1", Options{MountFrom: "a"}); err != nil || r.Blobs != 1 {
 		t.Errorf("from another repository: %+v, %v", r, err)
 	}
-	if all := strings.Join(scopes, " "); !strings.Contains(all, "repository:a:push,pull") || !strings.Contains(all, "repository:b:push,pull") || !strings.Contains(all, "repository:a:pull") {
+	if all := strings.Join(makes.granted, " "); !strings.Contains(all, "repository:a:push,pull") || !strings.Contains(all, "repository:b:push,pull") || !strings.Contains(all, "repository:a:pull") {
 		t.Errorf("tokens are asked for %s", all)
 	}
 	for _, r := range takes.list {

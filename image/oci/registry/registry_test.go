@@ -62,9 +62,27 @@ func image(t *testing.T, n int, archs ...string) string {
 	return dir
 }
 
-// noCredentials keeps those of whoever runs the test out of it.
+// home is the one of all tests, as docker's library remembers the first that it sees.
+var home string
+
+func TestMain(m *testing.M) {
+	var err error
+	if home, err = os.MkdirTemp("", "home"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(home)
+	os.Exit(code)
+}
+
+// noCredentials keeps those of whoever runs the test out of it: it returns a home in
+// which there is nothing.
 func noCredentials(t *testing.T) string {
-	home := t.TempDir()
+	t.Helper()
+	if err := errors.Join(os.RemoveAll(home), os.Mkdir(home, 0o700)); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("HOME", home)
 	for _, name := range []string{"DOCKER_CONFIG", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "REGISTRY_AUTH_FILE"} {
 		t.Setenv(name, "")
@@ -138,16 +156,23 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
-// asked are the requests that a server got, with their credentials.
+// asked are the requests that a server got, with their credentials, and what it granted
+// them.
 type asked struct {
-	mu   sync.Mutex
-	list []string
+	mu            sync.Mutex
+	list, granted []string
 }
 
 func (a *asked) note(r *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.list = append(a.list, r.Method+" "+r.URL.Path+" "+r.Header.Get("Authorization"))
+}
+
+func (a *asked) grant(scopes []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.granted = append(a.granted, scopes...)
 }
 
 // Credentials of the docker file go to the registry, and not to where it redirects.
