@@ -81,8 +81,8 @@ func kvmWith(fd uintptr, request uintptr, b []byte) error {
 	return nil
 }
 
-// countDown has a processor of a machine run a loop in 64-bit mode and halt. It returns
-// the reason of its exit, or [os.ErrDeadlineExceeded].
+// countDown has a processor of a machine run a loop in 64-bit mode and halt; no loops are
+// one without an end. It returns the reason of its exit, or [os.ErrDeadlineExceeded].
 func countDown(dev, vm uintptr, loops uint32, patience time.Duration) (exit uint32, err error) {
 	const mapped = unix.PROT_READ | unix.PROT_WRITE
 	memory, err := unix.Mmap(-1, 0, 0x4000, mapped, unix.MAP_PRIVATE|unix.MAP_ANON)
@@ -91,12 +91,16 @@ func countDown(dev, vm uintptr, loops uint32, patience time.Duration) (exit uint
 	}
 	defer unix.Munmap(memory)
 	le := binary.LittleEndian
-	code := le.AppendUint32([]byte{0xb9}, loops)             // mov ecx, loops
-	copy(memory, append(code, 0xff, 0xc9, 0x75, 0xfc, 0xf4)) // dec ecx; jnz -4; hlt
-	le.PutUint64(memory[0x1000:], 0x2003)                    // tables of pages:
-	le.PutUint64(memory[0x2000:], 0x3003)                    // present, writable
-	le.PutUint64(memory[0x3000:], 0x83)                      // and of 2 MiB
-	region := le.AppendUint64(make([]byte, 16, 32), 0x4000)  // slot, flags and address are 0
+	code := le.AppendUint32([]byte{0xb9}, loops)      // mov ecx, loops
+	code = append(code, 0xff, 0xc9, 0x75, 0xfc, 0xf4) // dec ecx; jnz -4; hlt
+	if loops == 0 {
+		code = []byte{0xeb, 0xfe} // jmp -2
+	}
+	copy(memory, code)
+	le.PutUint64(memory[0x1000:], 0x2003)                   // tables of pages:
+	le.PutUint64(memory[0x2000:], 0x3003)                   // present, writable
+	le.PutUint64(memory[0x3000:], 0x83)                     // and of 2 MiB
+	region := le.AppendUint64(make([]byte, 16, 32), 0x4000) // slot, flags and address are 0
 	region = le.AppendUint64(region, uint64(addressOf(memory)))
 	if err := kvmWith(vm, kvmSetMemory, region); err != nil {
 		return 0, err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"math"
 	"os"
 	"strings"
 	"testing"
@@ -25,9 +24,8 @@ func TestTryKVM(t *testing.T) {
 	} else if err != nil {
 		t.Errorf("a short loop: %v", err)
 	}
-	start := time.Now()
-	err = tryKVM(math.MaxUint32, 50*time.Millisecond) // seconds of the fastest processor
-	if err == nil || !strings.Contains(err.Error(), "too slowly") || time.Since(start) > 30*time.Second {
-		t.Errorf("a long loop: %v, after %v", err, time.Since(start))
+	// One that ends could be faster than what stops it.
+	if err = tryKVM(0, 50*time.Millisecond); err == nil || !strings.Contains(err.Error(), "too slowly") {
+		t.Errorf("a loop without an end: %v", err)
 	}
 }
