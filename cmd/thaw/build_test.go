@@ -9,12 +9,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"thaw/internal/testbed"
+	"thaw/narinfo"
 )
 
 // Same paths, same options, same bytes: for every format, however many jobs,
@@ -188,23 +189,38 @@ func TestFullDisk(t *testing.T) {
 
 // An interrupted build leaves nothing but a cache that is of use.
 func TestInterrupt(t *testing.T) {
-	var served atomic.Int32
-	stuck := make(chan struct{})
-	files := http.FileServer(http.Dir(repository(t, "testdata/caches/tiny/cache-xz")))
+	cache := repository(t, "testdata/caches/tiny/cache-xz")
+	paths := narinfoPaths(t, cache)
+	last := paths[len(paths)-1]
+	text, err := os.ReadFile(filepath.Join(cache, filepath.Base(last)[:32]+".narinfo"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := narinfo.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var asked []string // NARs
+	release := make(chan struct{})
+	files := http.FileServer(http.Dir(cache))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/nar/") && served.Add(1) == 5 {
+		if strings.HasPrefix(r.URL.Path, "/nar/") {
+			mu.Lock()
+			asked = append(asked, r.URL.Path[1:])
+			mu.Unlock()
+		}
+		if r.URL.Path[1:] == info.URL { // it does not come
 			select {
-			case <-stuck:
+			case <-release:
 			case <-r.Context().Done():
+				return
 			}
-			return
 		}
 		files.ServeHTTP(w, r)
 	}))
-	defer server.Close()
-	defer close(stuck)
+	t.Cleanup(server.Close) // when the program has ended in any case
 	p := newProgram(t, "--cache", server.URL, "--trusted-key", tinyKey)
-	paths := narinfoPaths(t, repository(t, "testdata/caches/tiny/cache-xz"))
 	args := []string{"build", "-o", p.dir + "/out", "--kernel-out", p.dir + "/k", specFile(t, t.TempDir(), paths...)}
 	cmd := p.command(t.Context(), args...)
 	var stderr strings.Builder
@@ -212,12 +228,21 @@ func TestInterrupt(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for served.Load() < int32(len(paths)) {
-		time.Sleep(time.Millisecond)
-	}
-	time.Sleep(50 * time.Millisecond)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		cmd.Wait()
+	}()
+	waits(t, ended, "all but one object is there and the outputs are begun", func() bool {
+		list, err := os.ReadDir(p.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored, err := filepath.Glob(p.dir + "/cachehome/thaw/*.narinfo")
+		return err == nil && len(stored) == len(paths)-1 && len(list) > 1
+	})
 	cmd.Process.Signal(syscall.SIGINT)
-	cmd.Wait()
+	<-ended
 	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || !strings.Contains(stderr.String(), "interrupted") {
 		t.Errorf("exit %d\n%s", code, stderr.String())
 	}
@@ -227,10 +252,28 @@ func TestInterrupt(t *testing.T) {
 			t.Errorf("%s is visible", l)
 		}
 	}
-	before := served.Load()
-	p.run(t, "build", "-o", p.dir+"/x.img", paths[0], paths[1])
-	if again := served.Load() - before; again > 2 {
-		t.Errorf("%d NARs were asked for again", again)
+	close(release)
+	mu.Lock()
+	asked = nil
+	mu.Unlock()
+	p.run(t, append([]string{"build", "-o", p.dir + "/x.img"}, paths...)...)
+	mu.Lock()
+	defer mu.Unlock()
+	if !slices.Equal(slices.Compact(asked), []string{info.URL}) {
+		t.Errorf("asked for again: %q", asked)
+	}
+}
+
+// waits waits until something has happened that a program does, and fails the test if it
+// ends before.
+func waits(t *testing.T, ended <-chan struct{}, what string, happened func() bool) {
+	t.Helper()
+	for !happened() {
+		select {
+		case <-ended:
+			t.Fatalf("it ended before %s", what)
+		case <-time.After(time.Millisecond):
+		}
 	}
 }
 
