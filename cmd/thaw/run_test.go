@@ -203,10 +203,18 @@ func TestRunLeavesNothing(t *testing.T) {
 	fakeQEMU(t, p)
 	args := []string{"run", "z.gz", "--kernel", "z.gz", "--accel", "tcg", "--arch", "x86_64"}
 	zipped(t, filepath.Join(p.dir, "z.gz"))
+	places := func() []string {
+		t.Helper()
+		list, err := filepath.Glob(filepath.Join(p.dir, "tmp/*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
 	left := func(when string, want int) {
 		t.Helper()
-		if list, err := os.ReadDir(filepath.Join(p.dir, "tmp")); err != nil || len(list) != want {
-			t.Errorf("%s: %d directories are there instead of %d (%v)", when, len(list), want, err)
+		if list := places(); len(list) != want {
+			t.Errorf("%s: %d directories are there instead of %d", when, len(list), want)
 		}
 	}
 	for _, c := range []struct {
@@ -236,8 +244,18 @@ func TestRunLeavesNothing(t *testing.T) {
 		if err := cmd.Process.Signal(c.signal); err != nil {
 			t.Fatal(err)
 		}
-		io.Copy(io.Discard, console) // until QEMU has ended, too
+		io.Copy(io.Discard, console) // until QEMU ends, too
 		cmd.Wait()
+		// It closes its output a little earlier than what it has locked.
+		for _, dir := range places() {
+			f, err := os.Open(dir)
+			if err == nil {
+				err = errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_EX), f.Close())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
 		if code := cmd.ProcessState.ExitCode(); code != c.code {
 			t.Errorf("%v: exit %d instead of %d", c.signal, code, c.code)
 		}
