@@ -47,7 +47,7 @@ func TestReplaceLeft(t *testing.T) {
 	stays := filepath.Join(p.dir, "out", helloPath, "bin")
 	chattr := testbed.Tool(t, "chattr")
 	if out, err := exec.Command(chattr, "+i", stays).CombinedOutput(); err != nil {
-		t.Skipf("SKIPPED: nothing can be made immutable: %s", out)
+		t.Skipf("SKIPPED: this system makes nothing immutable: %s", out)
 	}
 	defer func() {
 		found, _ := filepath.Glob(filepath.Join(p.dir, "*", helloPath, "bin"))
