@@ -37,6 +37,7 @@ var epoch = time.Unix(1, 0)
 // tells is the init of the machines.
 const tells = `#!%s/bin/sh
 PATH=%[1]s/bin
+echo 1 >/proc/sys/kernel/printk # lines of the kernel's may come within ours
 while read -r dev dir type options rest; do
 	[ "$dir" != / ] || [ "$type" = rootfs ] || echo "ROOT $dev $type ${options%%%%,*}"
 	case $dir in /run | /run/*) echo "MOUNT $dir $type" ;; esac
@@ -45,8 +46,8 @@ echo "SELF $0 ARGS $*"
 for file in /proc/self /sys/class /dev/null; do [ -e $file ] || echo "NO $file"; done
 echo word >>/words && echo "WORDS $(wc -l </words)"
 set -- /dev/console # the shell of an initrd would be waiting there
+sync # first: where it takes long to power off, nobody waits for it
 echo TESTBED-MARKER-OK
-sync
 mount -o remount,ro / 2>/dev/null
 poweroff -f
 `
@@ -82,7 +83,7 @@ func TestBoot(t *testing.T) {
 		Buses:   Buses(),
 		FSTypes: fstypes,
 		Root:    "LABEL=nowhere",
-		Timeout: 5 * time.Second,
+		Timeout: 10 * time.Minute,
 		Time:    epoch,
 	})
 	for _, m := range []struct {
@@ -108,14 +109,14 @@ func TestBoot(t *testing.T) {
 		{name: "link", fs: "erofs", append: "root=/dev/disk/by-partlabel/the-root", want: []string{"ROOT /dev/vda1 erofs ro"}},
 		{name: "btrfs", fs: "btrfs", append: "root=LABEL=the-root", want: []string{"ROOT /dev/vda1 btrfs rw"}},
 		{name: "xfs", fs: "xfs", append: "root=LABEL=the-root", want: []string{"ROOT /dev/vda1 xfs rw"}},
-		{name: "no such root", fs: "erofs", append: "quiet", args: []string{"--marker", "Attempted to kill init"},
+		{name: "no such root", fs: "erofs", append: "quiet rootwait=5", args: []string{"--marker", "Attempted to kill init"},
 			want: []string{"initrd: LABEL=nowhere is not there after 5 seconds; there are:", " .* vda1", "initrd: no root, no init"}},
 		{name: "no init", fs: "erofs", append: "root=LABEL=the-root init=/nope", args: []string{"--marker", "Attempted to kill init"},
 			want: []string{"initrd: the root file system, LABEL=the-root, has no program /nope"}},
 		{name: "not this file system", fs: "erofs", append: "root=LABEL=the-root rootfstype=ext4", args: []string{"--marker", "Attempted to kill init"},
 			want: []string{"mount: mounting /dev/vda1 on /root failed: Invalid argument"}},
-		{name: "shell", fs: "erofs", append: "root=LABEL=the-root thaw.shell", args: []string{"--marker", "a shell; exit to go on", "--timeout", "30"}},
-		{name: "rescue", fs: "erofs", append: "root=LABEL=the-rot rescue", args: []string{"--marker", "a shell; exit to try again", "--timeout", "30"}},
+		{name: "shell", fs: "erofs", append: "root=LABEL=the-root thaw.shell", args: []string{"--marker", "a shell; exit to go on"}},
+		{name: "rescue", fs: "erofs", append: "root=LABEL=the-rot rescue rootwait=5", args: []string{"--marker", "a shell; exit to try again"}},
 	} {
 		if !m.always && !*all {
 			continue
@@ -125,7 +126,7 @@ func TestBoot(t *testing.T) {
 			writeDisk(t, image, m.fs, m.mbr, busybox)
 			log := filepath.Join(dir, "log")
 			boots := 1
-			args := append([]string{check, image, "--kernel", kernel, "--initrd", initrd, "--append", "no_timer_check " + m.append, "--log", log}, m.args...)
+			args := append([]string{check, image, "--kernel", kernel, "--initrd", initrd, "--append", "no_timer_check " + m.append, "--log", log, "--timeout", "600"}, m.args...)
 			if strings.Contains(m.append, "overlay=LABEL") {
 				boots, args = 2, append(args, "--write")
 			}
