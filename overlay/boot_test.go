@@ -83,7 +83,6 @@ func TestBoot(t *testing.T) {
 		"s6":      {"/sbin/init", "kill -USR2 1"},
 	} {
 		t.Run(supervisor, func(t *testing.T) {
-			t.Parallel()
 			var links strings.Builder
 			for _, name := range strings.Fields("sh mount umount mkdir mv rm cp su getty poweroff swapoff ip sync sleep chmod id env cat kill grep sort printf") {
 				fmt.Fprintf(&links, "    - { path: /bin/%s, symlink: busybox }\n", name)
@@ -128,7 +127,8 @@ func TestBoot(t *testing.T) {
 %s`, supervisor, init.stop, testbed.Tool(t, "busybox"), dump, links.String()))
 			o.Defaults.Lay(&o.Tree)
 			root := unpack(t, &o.Defaults)
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			t.Parallel() // only now: a program that is being started has open what is written meanwhile, and that cannot be run
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			boot := exec.CommandContext(ctx, "unshare", "--mount", "--pid", "--uts", "--net", "--fork", "--kill-child", "sh", "-ec", `
 mount --bind "$1" "$1"
