@@ -38,13 +38,13 @@ const secret = "s3cret-word"
 // remote makes a cache with some settings.
 func remote(t testing.TB, rawURL string, s HTTPSettings, ev *Events) *Remote {
 	t.Helper()
-	s.Stall, s.Connect = 5*time.Second, 5*time.Second
+	s.Connect = endless
 	client, err := s.Client()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.CloseIdleConnections)
-	h, err := NewHTTP(rawURL, client, s)
+	h, err := calmHTTP(rawURL, client, s, fault.Rule{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -96,7 +96,7 @@ func faultCases() (cases []faultCase) {
 			add(fmt.Sprintf("%s chunks end at %d%%", path, percent), path, fault.CutPercent(percent, fault.Chunked, fault.Finish), kind, "", 3*whole)
 			add(fmt.Sprintf("%s short by %d%%", path, 100-percent), path, fault.Short(percent), Integrity, "", whole)
 		}
-		add(path+" a byte at a time, slower than the stall time", path, fault.Dripping(1, 40*time.Millisecond), Network, "next to nothing", 0)
+		add(path+" a byte at a time, slower than the stall time", path, fault.Dripping(1, 150*time.Millisecond), Network, "next to nothing", 0)
 	}
 	for _, percent := range []int{0, 30, 100} {
 		add(fmt.Sprintf("NAR byte flipped at %d%%", percent), aNAR, fault.Flip(percent), Integrity, "", whole)
@@ -169,16 +169,12 @@ func TestFaults(t *testing.T) {
 	p := fault.Path(subject)
 	healthy := fault.New(t, files)
 	for _, tt := range faultCases() {
-		open := newRig
-		if strings.Contains(tt.name, "stall") {
-			open = hasty
-		}
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			t.Run("alone", func(t *testing.T) {
 				server := fault.New(t, files, tt.rule)
 				dir := t.TempDir()
-				r := open(t, dir, server.URL)
+				r := newRigWith(t, tt.rule, dir, server.URL)
 				nar, err := r.get(t, p)
 				warnings, received, _ := r.got()
 				if KindOf(err) != tt.alone || err != nil && tt.alone == good {
@@ -206,7 +202,7 @@ func TestFaults(t *testing.T) {
 			t.Run("first", func(t *testing.T) {
 				server := fault.New(t, files, tt.rule)
 				dir := t.TempDir()
-				r := open(t, dir, server.URL, healthy.URL)
+				r := newRigWith(t, tt.rule, dir, server.URL, healthy.URL)
 				nar, err := r.get(t, p)
 				if err != nil || !bytes.Equal(nar, subjectNAR) {
 					t.Fatalf("with a healthy second cache: %v", err)
@@ -248,12 +244,9 @@ func TestFaultsThatPass(t *testing.T) {
 		for _, first := range []int{1, 2} {
 			t.Run(fmt.Sprintf("%s, %d times", name, first), func(t *testing.T) {
 				t.Parallel()
-				server := fault.New(t, files, fault.Rule{First: first, Fault: f})
-				open := newRig
-				if strings.Contains(name, "stall") {
-					open = hasty
-				}
-				r := open(t, t.TempDir(), server.URL)
+				rule := fault.Rule{First: first, Fault: f}
+				server := fault.New(t, files, rule)
+				r := newRigWith(t, rule, t.TempDir(), server.URL)
 				nar, err := r.get(t, p)
 				if err != nil || !bytes.Equal(nar, subjectNAR) {
 					t.Fatal(err)

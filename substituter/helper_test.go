@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/pem"
-	"fmt"
+	"errors"
 	"io"
 	"io/fs"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -17,19 +19,63 @@ import (
 	"testing"
 	"time"
 
-	"thaw/internal/faultserver"
+	fault "thaw/internal/faultserver"
 	"thaw/narinfo"
 	"thaw/storepath"
 )
 
 // signer signs the objects of these tests.
-const signer = faultserver.Signer("test-1")
+const signer = fault.Signer("test-1")
 
-// quick is the patience of these tests.
-var quick = Retry{Attempts: 3, Soon: time.Millisecond, Later: 2 * time.Millisecond, Budget: 4 * time.Second}
+// quick is the patience of these tests: with few attempts, and with a machine that takes
+// its time. Its budget is less than the hour that some servers ask to wait.
+var quick = Retry{Attempts: 3, Soon: time.Millisecond, Later: 2 * time.Millisecond, Budget: 30 * time.Minute}
 
-// quickStall is their longest silence.
-const quickStall = 500 * time.Millisecond
+// quickStall is their longest silence where a server is silent for ever. Where it is not,
+// they wait for it longer than any test takes.
+const (
+	quickStall = 200 * time.Millisecond
+	endless    = time.Hour
+)
+
+// stalling is a server as a client sees it that knows by which rule it is silent: it loses
+// its patience with those answers, and with no others, however slow they are.
+type stalling struct {
+	*HTTP
+	rule fault.Rule
+
+	mu    sync.Mutex
+	asked map[string]int
+}
+
+// calmHTTP is [NewHTTP] for a server with a rule; the zero rule is silent nowhere.
+func calmHTTP(rawURL string, client *http.Client, s HTTPSettings, rule fault.Rule) (Transport, error) {
+	s.Stall = endless
+	h, err := NewHTTP(rawURL, client, s)
+	return &stalling{HTTP: h, rule: rule, asked: map[string]int{}}, err
+}
+
+// Get implements [Transport].
+func (s *stalling) Get(ctx context.Context, ref string, part Part) (*Body, error) {
+	s.mu.Lock()
+	s.asked[ref]++
+	nth := s.asked[ref]
+	s.mu.Unlock()
+	part.Silence = 0
+	a := &fault.Answer{Header: http.Header{}, Request: &http.Request{URL: &url.URL{Path: "/" + ref}}}
+	if ok, _ := path.Match(s.rule.Path, ref); s.rule.Fault != nil && (ok || s.rule.Path == "") && (s.rule.First == 0 || nth <= s.rule.First) {
+		s.rule.Fault(a)
+	}
+	if a.Hang != fault.Nowhere {
+		part.Silence = quickStall
+	}
+	body, err := s.HTTP.Get(ctx, ref, part)
+	if err == nil && (a.End == fault.Stall || a.Drip > 0 && a.Bytes == 1) {
+		alive := body.ReadCloser.(*aliveBody)
+		alive.stall, alive.left = quickStall, quickStall
+	}
+	return body, err
+}
 
 // events notes what happens.
 type events struct {
@@ -78,18 +124,14 @@ type rig struct {
 // for tests without servers that are silent on purpose.
 func newRig(t testing.TB, dir string, urls ...string) *rig {
 	t.Helper()
-	return newRigWith(t, HTTPSettings{}, dir, urls...)
+	return newRigWith(t, fault.Rule{}, dir, urls...)
 }
 
-// hasty is newRig for tests in which the first server is.
-func hasty(t testing.TB, dir string, urls ...string) *rig {
-	t.Helper()
-	return newRigWith(t, HTTPSettings{Stall: quickStall, Connect: quickStall}, dir, urls...)
-}
-
-func newRigWith(t testing.TB, settings HTTPSettings, dir string, urls ...string) *rig {
+// newRigWith is newRig for tests in which the first server is, by a rule.
+func newRigWith(t testing.TB, rule fault.Rule, dir string, urls ...string) *rig {
 	t.Helper()
 	r := &rig{}
+	settings := HTTPSettings{Connect: endless}
 	ev := r.events.events()
 	client, err := settings.Client()
 	if err != nil {
@@ -97,15 +139,15 @@ func newRigWith(t testing.TB, settings HTTPSettings, dir string, urls ...string)
 	}
 	r.client = client
 	t.Cleanup(client.CloseIdleConnections)
-	list := &List{Events: ev}
+	list := &List{Grace: endless, Events: ev}
 	for i, u := range urls {
 		c := &Remote{Keys: narinfo.Keys{signer.Key()}, Priority: i + 1, Retry: quick, Events: ev}
 		if d, ok := strings.CutPrefix(u, "file://"); ok {
 			c.From = File{d}
-		} else if c.From, err = NewHTTP(u, client, settings); err != nil {
+		} else if c.From, err = calmHTTP(u, client, settings, rule); err != nil {
 			t.Fatal(err)
 		}
-		settings = HTTPSettings{} // only the first cache is at fault
+		rule = fault.Rule{} // only the first cache is at fault
 		list.Caches = append(list.Caches, c)
 	}
 	if r.Disk, err = OpenDisk(dir, list, narinfo.Keys{signer.Key()}, 2, ev); err != nil {
@@ -117,7 +159,7 @@ func newRigWith(t testing.TB, settings HTTPSettings, dir string, urls ...string)
 // get fetches and reads one object. It does not hang.
 func (r *rig) get(t testing.TB, p storepath.Path) ([]byte, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 60*time.Second, errHung)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Minute, errHung)
 	defer cancel()
 	info, err := r.Info(ctx, p)
 	if err != nil {
@@ -131,7 +173,7 @@ func (r *rig) get(t testing.TB, p storepath.Path) ([]byte, error) {
 	return io.ReadAll(rc)
 }
 
-var errHung = fmt.Errorf("this takes longer than a minute")
+var errHung = errors.New("this takes longer than ten minutes")
 
 // rests returns the files below dir that are neither nix-cache-info nor a whole
 // object or narinfo.
@@ -169,11 +211,10 @@ func files(t testing.TB, dir string) (names []string) {
 func noLeaks(t testing.TB) {
 	before := runtime.NumGoroutine()
 	t.Cleanup(func() {
-		for range 200 {
+		for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			if runtime.NumGoroutine() <= before {
 				return
 			}
-			time.Sleep(10 * time.Millisecond)
 		}
 		stacks := make([]byte, 1<<20)
 		t.Errorf("%d goroutines instead of %d\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
@@ -181,7 +222,7 @@ func noLeaks(t testing.TB) {
 }
 
 // writeFiles puts the files of a cache into a directory.
-func writeFiles(t testing.TB, dir string, files faultserver.Files) {
+func writeFiles(t testing.TB, dir string, files fault.Files) {
 	t.Helper()
 	for name, text := range files {
 		path := filepath.Join(dir, name)
@@ -195,7 +236,7 @@ func writeFiles(t testing.TB, dir string, files faultserver.Files) {
 }
 
 // urlOf returns the URL in the only narinfo of a cache.
-func urlOf(t testing.TB, files faultserver.Files) string {
+func urlOf(t testing.TB, files fault.Files) string {
 	t.Helper()
 	for name, text := range files {
 		if strings.HasSuffix(name, ".narinfo") {
@@ -221,7 +262,7 @@ func withoutField(text []byte, name string) (out []byte) {
 }
 
 // bundleOf returns a file with the certificate of a server.
-func bundleOf(t testing.TB, server *faultserver.Server) string {
+func bundleOf(t testing.TB, server *fault.Server) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
