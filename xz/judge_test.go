@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 )
 
@@ -209,32 +208,3 @@ func TestCaches(t *testing.T) {
 }
 
 func sameSum(a, b hash.Hash) bool { return bytes.Equal(a.Sum(nil), b.Sum(nil)) }
-
-// Blocks that find nobody to spare wait for the one goroutine that is the Reader's own.
-func TestSpare(t *testing.T) {
-	in := bytes.Repeat([]byte("some text that is packed in blocks\n"), 20000)
-	packed := pipe(t, in, "xz", "-c", "-0", "-T2", "--block-size=10000")
-	for _, most := range []int64{0, 1, 3} {
-		var left, least atomic.Int64
-		left.Store(most)
-		c := Config{Workers: 5, Blocks: 5, MaxSize: int64(len(in)), Spare: func() (func(), bool) {
-			n := left.Add(-1)
-			if n < 0 {
-				left.Add(1)
-				return nil, false
-			}
-			for l := least.Load(); n < l && !least.CompareAndSwap(l, n); l = least.Load() {
-			}
-			return func() { left.Add(1) }, true
-		}}
-		least.Store(most)
-		z := NewReader(bytes.NewReader(packed), c)
-		if out, err := io.ReadAll(z); err != nil || !bytes.Equal(out, in) {
-			t.Errorf("%d to spare: %d bytes of %d, %v", most, len(out), len(in), err)
-		}
-		z.Close()
-		if left.Load() != most || most > 0 && least.Load() == most {
-			t.Errorf("%d of %d are given back; at least %d were left", left.Load(), most, least.Load())
-		}
-	}
-}
