@@ -22,9 +22,9 @@ const (
 )
 
 // Examine looks for everything that is wrong with what the cache says and has of
-// a path. Problems are for people: one line each. The error is about this
-// machine or its network, or ctx.
-func (r *Remote) Examine(ctx context.Context, p storepath.Path, depth Depth) (problems []string, err error) {
+// a path, within the budget of decoders' memory. Problems are for people: one line
+// each. The error is about this machine or its network, or ctx.
+func (r *Remote) Examine(ctx context.Context, p storepath.Path, depth Depth, budget *decompress.Budget) (problems []string, err error) {
 	text, err := r.small(ctx, p.Hash()+".narinfo", narinfo.MaxSize)
 	switch {
 	case KindOf(err) == NotFound:
@@ -53,11 +53,11 @@ func (r *Remote) Examine(ctx context.Context, p storepath.Path, depth Depth) (pr
 	if !decompress.Known(info.Compression) {
 		return append(problems, "narinfo: "+decompress.UnsupportedError(info.Compression).Error()), nil
 	}
-	more, err := r.examineNAR(ctx, info, depth)
+	more, err := r.examineNAR(ctx, info, depth, budget)
 	return append(problems, more...), err
 }
 
-func (r *Remote) examineNAR(ctx context.Context, info *narinfo.Info, depth Depth) (problems []string, err error) {
+func (r *Remote) examineNAR(ctx context.Context, info *narinfo.Info, depth Depth, budget *decompress.Budget) (problems []string, err error) {
 	var body *Body
 	for p := r.Retry.start(); ; {
 		if body, err = r.From.Get(ctx, info.URL, Part{Silence: p.silence(silenceNAR)}); err == nil {
@@ -83,7 +83,8 @@ func (r *Remote) examineNAR(ctx context.Context, info *narinfo.Info, depth Depth
 		return problems, nil
 	}
 	in := &counted{r: body}
-	warnings, err := new(decoder).decode(ctx, in, info, writeTo(io.Discard))
+	decoder := &decoder{budget: budget}
+	warnings, err := decoder.decode(ctx, in, info, writeTo(io.Discard))
 	for _, w := range warnings {
 		problems = append(problems, "NAR: "+w)
 	}

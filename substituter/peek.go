@@ -62,7 +62,7 @@ func (d *Disk) peek(ctx context.Context, c *Remote, info *narinfo.Info, part Par
 	defer release()
 	in := &counted{r: io.LimitReader(body, largestFile(info))}
 	defer func() { c.Events.received(c.String(), int(in.n)) }()
-	plain, err := plainNAR(in, info)
+	plain, err := d.plain(ctx, in, info)
 	if err == nil {
 		err = read(&withContext{ctx, io.LimitReader(plain, info.NarSize)})
 		plain.Close()
@@ -80,9 +80,9 @@ func (d *Disk) peek(ctx context.Context, c *Remote, info *narinfo.Info, part Par
 	return &Error{URL: body.URL, Kind: Integrity, Err: err}
 }
 
-// plainNAR decompresses the file of a NAR, as its first bytes or else its narinfo
+// plain decompresses the file of a NAR, as its first bytes or else its narinfo
 // say.
-func plainNAR(in io.Reader, info *narinfo.Info) (io.ReadCloser, error) {
+func (d *Disk) plain(ctx context.Context, in io.Reader, info *narinfo.Info) (io.ReadCloser, error) {
 	br := bufio.NewReaderSize(in, 64<<10)
 	head, err := br.Peek(24)
 	if err != nil && err != io.EOF {
@@ -98,5 +98,5 @@ func plainNAR(in io.Reader, info *narinfo.Info) (io.ReadCloser, error) {
 	if !decompress.Known(codec) {
 		return nil, decompress.UnsupportedError(codec)
 	}
-	return decompress.NewReader(codec, br, info.NarSize)
+	return d.decoder.budget.NewReader(ctx, codec, br, info.NarSize, decompress.Team{})
 }

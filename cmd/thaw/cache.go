@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"thaw/config"
+	"thaw/internal/decompress"
 	"thaw/spec"
 	"thaw/storepath"
 	"thaw/substituter"
@@ -281,6 +282,7 @@ func (a *app) examine(ctx context.Context, ui *ui, r *substituter.Remote, paths 
 		mu      sync.Mutex
 		found   = make([][]string, len(paths))
 		trouble error
+		budget  = decompress.NewBudget(a.global.jobs)
 	)
 	g.SetLimit(a.global.connections)
 	if depth == substituter.Contents {
@@ -288,7 +290,7 @@ func (a *app) examine(ctx context.Context, ui *ui, r *substituter.Remote, paths 
 	}
 	for i, p := range paths {
 		g.Go(func() error {
-			problems, err := r.Examine(ctx, p, depth)
+			problems, err := r.Examine(ctx, p, depth, budget)
 			mu.Lock()
 			defer mu.Unlock()
 			found[i] = problems
