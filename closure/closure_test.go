@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"thaw/internal/testbed"
 	"thaw/narinfo"
@@ -82,23 +83,43 @@ func TestWalk(t *testing.T) {
 	}
 }
 
+// As many lookups as there are jobs are under way while there are so many to do, and
+// no more.
 func TestWalkBoundsLookups(t *testing.T) {
+	const jobs, leaves = 7, 300
 	refs := map[int][]int{0: nil}
-	for n := 1; n <= 300; n++ {
+	for n := 1; n <= leaves; n++ {
 		refs[0] = append(refs[0], n)
 		refs[n] = nil
 	}
-	var now, most atomic.Int32
-	_, err := Walk(t.Context(), 7, []storepath.Path{path(0)}, func(ctx context.Context, p storepath.Path) (*narinfo.Info, error) {
-		defer now.Add(-1)
-		if n := now.Add(1); n > most.Load() {
-			most.Store(n)
+	synctest.Test(t, func(t *testing.T) {
+		var now atomic.Int32
+		answer := make(chan struct{})
+		var err error
+		go func() {
+			_, err = Walk(t.Context(), jobs, []storepath.Path{path(0)}, func(ctx context.Context, p storepath.Path) (*narinfo.Info, error) {
+				now.Add(1)
+				defer now.Add(-1)
+				<-answer
+				return graph(refs)(ctx, p)
+			})
+		}()
+		for answered := range leaves + 1 {
+			synctest.Wait()
+			want := min(jobs, leaves+1-answered)
+			if answered == 0 {
+				want = 1
+			}
+			if n := int(now.Load()); n != want {
+				t.Errorf("%d lookups at a time after %d answers, want %d", n, answered, want)
+			}
+			answer <- struct{}{}
 		}
-		return graph(refs)(ctx, p)
+		synctest.Wait()
+		if err != nil || now.Load() != 0 {
+			t.Errorf("at the end: %d lookups, %v", now.Load(), err)
+		}
 	})
-	if err != nil || most.Load() > 7 {
-		t.Errorf("%d lookups at a time, %v", most.Load(), err)
-	}
 }
 
 func TestWalkErrors(t *testing.T) {
