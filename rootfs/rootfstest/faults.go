@@ -81,8 +81,8 @@ func writeFaulty(f Format, dir string, steps []step, limit int64) error {
 }
 
 // patience is for goroutines that have said that they are done, and have not
-// ended yet.
-const patience = 10 * time.Second
+// ended yet. Only a fault takes so long.
+const patience = time.Minute
 
 // tests numbers the tests of this process, so that each knows its goroutines.
 var tests atomic.Uint64
@@ -94,6 +94,7 @@ func owned(patience time.Duration, test func() error) error {
 	var err error
 	pprof.Do(context.Background(), pprof.Labels("test", name), func(context.Context) { err = test() })
 	for end := time.Now().Add(patience); ; runtime.Gosched() {
+		late := time.Now().After(end) // before it looks, which may take longer than the patience
 		var b bytes.Buffer
 		if perr := pprof.Lookup("goroutine").WriteTo(&b, 1); perr != nil {
 			return errors.Join(err, perr)
@@ -102,7 +103,7 @@ func owned(patience time.Duration, test func() error) error {
 		if i < 0 {
 			return err
 		}
-		if time.Now().After(end) {
+		if late {
 			return errors.Join(err, fmt.Errorf("a goroutine is left: %.1000s", b.Bytes()[i:]))
 		}
 	}
