@@ -10,15 +10,6 @@ import (
 // whole blocks ahead, in the goroutine of its caller; a goroutine for each
 // block decodes it into memory; the Reader hands the output out in order.
 
-// A crew is the blocks that are being decoded aside.
-type crew struct {
-	queue []*job        // in the input's order
-	given *job          // whose output is being read
-	spare []*job        // done with, kept for their memory
-	slots chan struct{} // holds one element for each goroutine at work, but those of Config.Spare
-	quit  atomic.Bool   // tells goroutines to give up
-}
-
 // A job is one block.
 type job struct {
 	header blockHeader
@@ -27,7 +18,6 @@ type job struct {
 	check  checker
 	tail   [3 + maxCheckSize]byte
 	err    error
-	done   chan struct{} // closed when err and the output are there
 }
 
 // aside reports whether a block is to be decoded aside.
@@ -38,12 +28,11 @@ func (z *Reader) aside(h blockHeader) bool {
 // blockAside reads a block and starts its job, when there is room for it.
 // Meanwhile it delivers.
 func (z *Reader) blockAside() (stateFn, error) {
-	z.crew.release()
-	if len(z.crew.queue) > 0 && (len(z.crew.queue) >= z.config.Blocks || z.crew.queue[0].finished()) {
+	if z.crew.Len() > 0 && (z.crew.Len() >= z.config.Blocks || z.crew.Ready()) {
 		z.deliver()
 		return (*Reader).blockAside, nil
 	}
-	j := z.crew.job()
+	j := z.crew.Job()
 	j.header = z.block
 	if err := j.check.reset(z.check, z.config.SkipCheck); err != nil {
 		return nil, err
@@ -57,92 +46,25 @@ func (z *Reader) blockAside() (stateFn, error) {
 	if z.config.Spare != nil {
 		own = 1
 	}
-	if cap(z.crew.slots) != own {
-		z.crew.slots = make(chan struct{}, own)
-	}
-	z.crew.start(j, z.config.Spare)
+	z.crew.Set(own, z.config.Spare)
+	z.crew.Begin(j, (*job).decode)
 	return z.blockDone()
 }
 
 // deliver waits for the first job and hands out its output or its error. It
 // returns false if there is no job.
 func (z *Reader) deliver() bool {
-	c := &z.crew
-	if len(c.queue) == 0 {
+	j := z.crew.Next()
+	if j == nil {
 		return false
 	}
-	j := c.queue[0]
-	<-j.done
-	c.queue = slices.Delete(c.queue, 0, 1)
-	c.release()
-	c.given = j
 	if j.err != nil {
 		z.err = j.err
-		c.stop()
+		z.crew.Stop()
 		return true
 	}
 	z.out = j.lzma2.buf[:j.lzma2.pos]
 	return true
-}
-
-// release keeps the memory of the job whose output has been read.
-func (c *crew) release() {
-	if c.given != nil {
-		c.spare = append(c.spare, c.given)
-		c.given = nil
-	}
-}
-
-// job returns a job to fill.
-func (c *crew) job() *job {
-	if n := len(c.spare); n > 0 {
-		j := c.spare[n-1]
-		c.spare = c.spare[:n-1]
-		return j
-	}
-	return new(job)
-}
-
-// start decodes j in a goroutine, once there is a slot for it.
-func (c *crew) start(j *job, spare func() (func(), bool)) {
-	j.done = make(chan struct{})
-	c.queue = append(c.queue, j)
-	slots := c.slots
-	go func() {
-		release := turn(slots, spare)
-		j.err = j.decode(&c.quit)
-		release()
-		close(j.done)
-	}()
-}
-
-// turn waits for a slot, or takes a spare one.
-func turn(slots chan struct{}, spare func() (func(), bool)) (release func()) {
-	release = func() { <-slots }
-	select {
-	case slots <- struct{}{}:
-		return release
-	default:
-	}
-	if spare != nil {
-		if release, ok := spare(); ok {
-			return release
-		}
-	}
-	slots <- struct{}{}
-	return release
-}
-
-// stop ends all jobs and waits for them.
-func (c *crew) stop() {
-	c.quit.Store(true)
-	for _, j := range c.queue {
-		<-j.done
-		c.spare = append(c.spare, j)
-	}
-	c.queue = c.queue[:0]
-	c.release()
-	c.quit.Store(false)
 }
 
 // read reads size bytes of src into the job's own source. The memory grows
@@ -162,17 +84,10 @@ func (j *job) read(src *source, size int64) error {
 	return nil
 }
 
-func (j *job) finished() bool {
-	select {
-	case <-j.done:
-		return true
-	default:
-		return false
-	}
-}
-
 // decode decodes the block and verifies it.
-func (j *job) decode(quit *atomic.Bool) error {
+func (j *job) decode(quit *atomic.Bool) { j.err = j.decoded(quit) }
+
+func (j *job) decoded(quit *atomic.Bool) error {
 	j.lzma2.reset(j.header.dict, 0)
 	if need := int(j.header.output) + copySlack; len(j.lzma2.buf) < need {
 		j.lzma2.grow(need)

@@ -3,6 +3,8 @@ package xz
 import (
 	"fmt"
 	"io"
+
+	"thaw/internal/crew"
 )
 
 // A Format is a file format around LZMA.
@@ -94,8 +96,8 @@ type Reader struct {
 
 	lzma2   lzma2Decoder
 	checker checker
-	bare    bareInput // of .lzma and .lz
-	crew    crew      // of blocks that are decoded aside
+	bare    bareInput      // of .lzma and .lz
+	crew    crew.Crew[job] // of blocks that are decoded aside
 
 	// The stream, the block and the place in it.
 	check     checkID
@@ -124,7 +126,7 @@ func NewReader(src io.Reader, c Config) *Reader {
 // Reset makes the Reader decode src from the beginning, as if it were new. It
 // keeps the memory.
 func (z *Reader) Reset(src io.Reader, c Config) {
-	z.crew.stop()
+	z.crew.Stop()
 	z.config = c.withDefaults()
 	z.src.reset(src)
 	z.out, z.err, z.late = nil, nil, nil
@@ -226,7 +228,7 @@ func (z *Reader) hint() int64 {
 // it returns. It does not close the source. Reset makes the Reader usable
 // again.
 func (z *Reader) Close() error {
-	z.crew.stop()
+	z.crew.Stop()
 	z.out, z.err = nil, errClosed
 	return nil
 }

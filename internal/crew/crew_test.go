@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 )
 
 type job struct {
@@ -63,43 +64,44 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// One who finds the own slots taken asks once whether there is one to spare, and waits
-// for the own ones if not.
+// Who is to work takes the slot if it is free; else a spare one, if there is one; else it
+// waits for the slot.
 func TestTurn(t *testing.T) {
-	slots := make(chan struct{}, 1)
-	asked, given := 0, 0
-	has := func() (func(), bool) {
-		asked++
-		return func() { given++ }, true
-	}
-	own := turn(slots, has)
-	if asked != 0 {
-		t.Error("was asked although there was an own slot")
-	}
-	turn(slots, has)()
-	if asked != 1 || given != 1 {
-		t.Errorf("asked %d times, given back %d times", asked, given)
-	}
-
-	late, refused := make(chan func()), make(chan bool)
-	go func() {
-		late <- turn(slots, func() (func(), bool) {
-			refused <- true
-			return nil, false
-		})
-	}()
-	<-refused
-	select {
-	case <-late:
-		t.Fatal("a turn where there was no slot")
-	default:
-	}
-	own()
-	(<-late)()
-	turn(slots, nil)()
-	if len(slots) != 0 {
-		t.Errorf("%d slots are taken", len(slots))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var asked, given, gotBack int
+		spare := func() (func(), bool) {
+			asked++
+			return func() { gotBack++ }, asked <= given
+		}
+		slots := make(chan struct{}, 1)
+		free := turn(slots, spare)
+		if asked != 0 || len(slots) != 1 {
+			t.Errorf("where the slot is free: asked %d times, %d slots taken", asked, len(slots))
+		}
+		given = 1
+		turn(slots, spare)()
+		if asked != 1 || gotBack != 1 || len(slots) != 1 {
+			t.Errorf("where one is to spare: asked %d times, %d given back, %d slots taken", asked, gotBack, len(slots))
+		}
+		for _, ask := range []func() (func(), bool){spare, nil} {
+			asked = 1
+			var release func()
+			go func() { release = turn(slots, ask) }()
+			synctest.Wait()
+			if release != nil {
+				t.Error("it does not wait for the slot")
+			}
+			free()
+			synctest.Wait()
+			if release == nil || len(slots) != 1 || ask != nil && asked != 2 {
+				t.Fatalf("when the slot is free again: has it %t, asked %d times, %d slots taken", release != nil, asked, len(slots))
+			}
+			free = release
+		}
+		if free(); len(slots) != 0 || gotBack != 1 {
+			t.Errorf("at the end: %d slots taken, %d given back", len(slots), gotBack)
+		}
+	})
 }
 
 // Stop tells those at work, and waits for those too that have not had their turn.
