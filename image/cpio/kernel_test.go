@@ -2,7 +2,6 @@ package cpio_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/gob"
 	"encoding/hex"
 	"errors"
@@ -45,7 +44,7 @@ func TestMain(m *testing.M) {
 		err = gob.NewEncoder(&b).Encode(nodes)
 	}
 	fmt.Printf("NODES %x %v END\n", b.Bytes(), err)
-	unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	testkernel.Off()
 }
 
 // TestKernel has the Linux kernel unpack archives, compressed ones too.
@@ -106,11 +105,11 @@ func TestKernel(t *testing.T) {
 		}
 	}
 
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := testkernel.Until(t)
 	defer cancel()
 	serial, err := exec.CommandContext(ctx, testbed.Tool(t, "qemu-system-x86_64"), "-nodefaults", "-no-reboot", "-display", "none", "-m", "512",
 		"-machine", "q35,accel=tcg", "-cpu", "max", "-serial", "stdio", "-monitor", "none",
-		"-kernel", vmlinuz, "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet").Output()
+		"-kernel", vmlinuz, "-initrd", initrd, "-append", testkernel.Cmdline).Output()
 	said := regexp.MustCompile(`NODES ([0-9a-f]*) (.*) END`).FindSubmatch(serial)
 	if err != nil || said == nil || string(said[2]) != "<nil>" {
 		t.Fatalf("%v\n%s", err, serial)

@@ -3,7 +3,6 @@ package vfat_test
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"encoding/gob"
 	"encoding/hex"
 	"errors"
@@ -153,7 +152,7 @@ func kernelTree() []entry {
 
 // boot runs a machine with these disks and returns what its init says.
 func boot(t *testing.T, images []string, options []vfat.Options) []mount {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := testkernel.Until(t)
 	defer cancel()
 	args := []string{"-serial", "stdio"}
 	for i, image := range images {

@@ -48,6 +48,12 @@ func Main(m *testing.M, modules []string, run func() error) {
 		err = run()
 	}
 	fmt.Println(err)
+	Off()
+}
+
+// Off turns the machine off when its console has all that was written to it.
+func Off() {
+	unix.IoctlSetInt(1, unix.TCSBRK, 1) // tcdrain: the kernel itself does not wait
 	unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
@@ -71,6 +77,20 @@ func prepare(modules []string) error {
 		}
 	}
 	return nil
+}
+
+// Cmdline is of a kernel that says nothing on the console but why it ends, whatever
+// the machine that it runs on is doing beside it. Stalls are none of the guest's, and
+// whether interrupts of the timer come is not told by how many come in time.
+const Cmdline = "console=ttyS0 panic=-1 loglevel=1 nowatchdog rcupdate.rcu_cpu_stall_suppress=1 no_timer_check"
+
+// Until returns a context for [Command] that ends shortly before the test would be
+// ended, which says then what is on the console. A machine takes as long as it takes.
+func Until(t *testing.T) (context.Context, context.CancelFunc) {
+	if end, ok := t.Deadline(); ok {
+		return context.WithDeadline(t.Context(), end.Add(-10*time.Second))
+	}
+	return context.WithCancel(t.Context())
 }
 
 // Command returns the command that runs the machine until it turns itself off or ctx
