@@ -69,6 +69,7 @@ type Request struct {
 	Path   string // without the leading slash
 	Header http.Header
 	Host   string
+	Close  bool  // the connection is not to be used again
 	Status int   // of the answer; 0 if there was none
 	Sent   int64 // bytes of body
 }
@@ -149,7 +150,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name := strings.TrimPrefix(r.URL.Path, "/")
 	s.mu.Lock()
 	index := len(s.log)
-	s.log = append(s.log, Request{Path: name, Header: r.Header.Clone(), Host: r.Host})
+	s.log = append(s.log, Request{Path: name, Header: r.Header.Clone(), Host: r.Host, Close: r.Close})
 	s.counts[name]++
 	nth := s.counts[name]
 	if s.now++; s.now > s.most {
