@@ -3,9 +3,10 @@ package substituter
 import (
 	"errors"
 	"fmt"
-	"net"
+	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -227,14 +228,24 @@ func TestStrikes(t *testing.T) {
 	})
 }
 
-// No more requests than allowed are in flight, whatever the protocol.
+// As many requests as allowed are in flight, and no more, whatever the protocol.
 func TestConnections(t *testing.T) {
 	const limit = 7
 	files := fault.Files{}
 	root := files.Wide(signer, 60, 30)
 	for _, http2 := range []bool{false, true} {
-		server := fault.Unstarted(t, files)
-		server.Latency = 3 * time.Millisecond
+		// NARs come only when as many are asked for at a time as may be.
+		var asked atomic.Int32
+		full := make(chan struct{})
+		server := fault.Unstarted(t, files, fault.Rule{Path: aNAR, Fault: func(*fault.Answer) {
+			if asked.Add(1) == limit {
+				close(full)
+			}
+			select {
+			case <-full:
+			case <-t.Context().Done():
+			}
+		}})
 		s := HTTPSettings{Connections: limit}
 		if http2 {
 			server.EnableHTTP2 = true
@@ -246,31 +257,78 @@ func TestConnections(t *testing.T) {
 		r := newRig(t, t.TempDir())
 		r.Next.Caches = []*Remote{remote(t, server.URL, s, nil)}
 		r.walk(t, 64, root)
-		if most := server.Most(); most > limit || most < 2 {
+		if most := server.Most(); most != limit {
 			t.Errorf("HTTP/2 %v: %d requests at a time", http2, most)
 		}
 	}
 }
 
-// Connections are used again, after misses too.
+// readToEnd notes of each answer whether it was read to its end.
+type readToEnd struct {
+	http.RoundTripper
+	mu     sync.Mutex
+	bodies []*endingBody
+}
+
+type endingBody struct {
+	io.ReadCloser
+	ended, closed bool
+}
+
+func (r *readToEnd) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := r.RoundTripper.RoundTrip(req)
+	if err == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		b := &endingBody{ReadCloser: resp.Body}
+		r.bodies, resp.Body = append(r.bodies, b), b
+	}
+	return resp, err
+}
+
+func (b *endingBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.ended = b.ended || err == io.EOF
+	return n, err
+}
+
+func (b *endingBody) Close() error {
+	b.closed = true
+	return b.ReadCloser.Close()
+}
+
+// Connections are used again, after misses too: all answers are read to their ends, which
+// is what net/http asks for, and no request says that its connection shall be closed. How
+// many there are depends on how fast net/http learns that a request has gone out.
 func TestConnectionsAreKept(t *testing.T) {
 	files := fault.Files{}
 	root := files.Wide(signer, 30, 3)
-	var made atomic.Int32
-	var urls []string
-	for _, f := range []fault.Files{{}, files} {
-		server := fault.Unstarted(t, f)
-		server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-			if state == http.StateNew {
-				made.Add(1)
+	servers := []*fault.Server{fault.New(t, fault.Files{}), fault.New(t, files)}
+	r := newRig(t, t.TempDir(), servers[0].URL, servers[1].URL)
+	a := r.client.Transport.(*agent)
+	plain := a.plain.(*http.Transport)
+	if plain.MaxIdleConnsPerHost < a.limit || plain.MaxIdleConns > 0 {
+		t.Errorf("of %d connections to a host %d are kept, of all %d", a.limit, plain.MaxIdleConnsPerHost, plain.MaxIdleConns)
+	}
+	noted := &readToEnd{RoundTripper: plain}
+	a.plain = noted
+	r.walk(t, 1, root)
+	a.plain = plain
+	asked := 0
+	for _, s := range servers {
+		for _, q := range s.Log() {
+			if asked++; q.Close {
+				t.Errorf("%s: the connection is not to be kept", q.Path)
 			}
 		}
-		server.Start()
-		urls = append(urls, server.URL)
 	}
-	newRig(t, t.TempDir(), urls...).walk(t, 1, root)
-	if n := made.Load(); n != 2 {
-		t.Errorf("%d connections to two caches, with one request at a time", n)
+	if len(noted.bodies) != asked || asked < 2*30 {
+		t.Errorf("%d answers to %d requests", len(noted.bodies), asked)
+	}
+	for i, b := range noted.bodies {
+		if !b.ended || !b.closed {
+			t.Errorf("answer %d: read to its end %v, closed %v", i, b.ended, b.closed)
+		}
 	}
 }
 
