@@ -2,13 +2,17 @@ package substituter
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
+	"fmt"
 	"math/big"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -267,7 +271,6 @@ func TestTLSFaults(t *testing.T) {
 	for _, tt := range []struct{ url, want string }{
 		{server.URL, "its certificate is not trusted"},
 		{strings.Replace(plain.URL, "http:", "https:", 1), "does not speak TLS"},
-		{strings.Replace(plain.URL, "127.0.0.1", "no-such-host.invalid", 1), "no host"},
 		{"http://127.0.0.1:1", "connection refused"},
 	} {
 		start := time.Now()
@@ -288,12 +291,35 @@ func TestTLSFaults(t *testing.T) {
 	}
 }
 
+// A host that does not exist is said, and its cache is given up at once; which hosts do
+// is not asked of this machine's servers of names.
+func TestNoHost(t *testing.T) {
+	gone := &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "no-such-host.invalid", IsNotFound: true}}
+	e := failure("http://no-such-host.invalid/x", fmt.Errorf("proxied: %w", gone))
+	if e.Kind != Network || !e.dead || e.remedy.again || e.Error() != `http://no-such-host.invalid/x: there is no host "no-such-host.invalid"` {
+		t.Errorf("%v: dead %v, %+v", e, e.dead, e.remedy)
+	}
+	e = failure("http://host/x", &net.OpError{Op: "dial", Err: &net.DNSError{Err: "i/o timeout", Name: "host", IsTimeout: true}})
+	if e.Kind != Network || !e.dead || !e.remedy.again || e.Error() != "http://host/x: no connection: it does not answer" {
+		t.Errorf("%v: dead %v, %+v", e, e.dead, e.remedy)
+	}
+}
+
 // The variables for proxies are obeyed. They are read once a process: so this
 // runs in another one.
 func TestProxy(t *testing.T) {
 	const host, variable = "cache.example", "SUBSTITUTER_TEST_PROXY"
 	if cache := os.Getenv(variable); cache != "" {
-		priority, err := remote(t, cache, HTTPSettings{}, nil).Describe(t.Context())
+		r := remote(t, cache, HTTPSettings{}, nil)
+		plain := r.From.(*stalling).client.Transport.(*agent).plain.(*http.Transport)
+		dial := plain.DialContext
+		plain.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if strings.HasPrefix(address, host) { // whether there is one is not asked
+				return nil, errors.New("it is dialled itself")
+			}
+			return dial(ctx, network, address)
+		}
+		priority, err := r.Describe(t.Context())
 		if priority != 40 {
 			t.Fatalf("%d, %v", priority, err)
 		}
