@@ -1,11 +1,11 @@
 package substituter
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -121,34 +121,44 @@ func TestS3Server(t *testing.T) {
 	if err := os.CopyFS(filepath.Join(root, "bucket", "pre"), os.DirFS(cache)); err != nil {
 		t.Fatal(err)
 	}
-	listen, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listen.Addr().String()
-	listen.Close()
-	server := exec.CommandContext(t.Context(), filepath.Join(bin, "versitygw"), "--port", address, "--access", "testid", "--secret", "testsecret", "--region", "eu-test-1", "posix", "--nometa", root)
+	socket := filepath.Join(t.TempDir(), "s") // no port that another program may take first
+	server := exec.CommandContext(t.Context(), filepath.Join(bin, "versitygw"), "--port", socket, "--access", "testid", "--secret", "testsecret", "--region", "eu-test-1", "posix", "--nometa", root)
 	server.Dir = bin
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	go func() {
+		server.Wait()
+		close(ended)
+	}()
 	defer func() {
 		server.Process.Kill()
-		server.Wait()
+		<-ended
 	}()
-	for range 200 {
-		if conn, err := net.Dial("tcp", address); err == nil {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}
+	for {
+		conn, err := dial(t.Context(), "", "")
+		if err == nil {
 			conn.Close()
 			break
 		}
-		time.Sleep(50 * time.Millisecond)
+		select {
+		case <-ended:
+			t.Fatalf("the S3 server has ended: %v", err)
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
-	place := "s3://bucket/pre?region=eu-test-1&endpoint=" + url.QueryEscape("http://"+address)
+	const place = "s3://bucket/pre?region=eu-test-1&endpoint=http%3A%2F%2Fs3.example"
 	fetch := func() error {
 		client, err := HTTPSettings{}.Client()
 		if err != nil {
 			return err
 		}
+		plain := client.Transport.(*agent).plain.(*http.Transport)
+		plain.DialContext, plain.Proxy = dial, nil
 		h, err := NewS3(place, client, HTTPSettings{})
 		if err != nil {
 			return err
@@ -158,7 +168,7 @@ func TestS3Server(t *testing.T) {
 			return err
 		}
 		keys := narinfo.Keys{key}
-		d, err := OpenDisk(t.TempDir(), &List{Caches: []*Remote{{From: h, Keys: keys, Retry: Retry{Attempts: 1}}}}, keys, 2, nil)
+		d, err := OpenDisk(t.TempDir(), &List{Caches: []*Remote{{From: h, Keys: keys}}}, keys, 2, nil)
 		if err != nil {
 			return err
 		}
