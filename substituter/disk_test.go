@@ -125,6 +125,7 @@ func TestDamageWhileRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	b[100] ^= 1
+	tick(t, r.nar(info))
 	if err := os.WriteFile(r.nar(info), b, 0o644); err != nil {
 		t.Fatal(err)
 	}
