@@ -18,6 +18,7 @@ import (
 	"thaw/estimate"
 	"thaw/image/disk"
 	"thaw/internal/atomicfile"
+	"thaw/storepath"
 )
 
 func (a *app) plan() *cobra.Command {
@@ -227,14 +228,17 @@ func (w *work) bill(forbid []string) (*bill, error) {
 		Outputs: []outputBill{}, Packages: []packageBill{}, Largest: []pathBill{}, Forbid: []forbidBill{},
 		graph: g, plan: p,
 	}
+	absent := map[storepath.Path]bool{} // also what an output takes from outside the closure
 	for _, i := range w.toFetch {
+		absent[i.StorePath] = true
 		n, size := b.Fetch.Caches[i.Source], expected(i)
 		b.Fetch.Caches[i.Source] = tally{n.Paths + 1, n.Bytes + size}
 		b.Fetch.Paths, b.Fetch.Bytes = b.Fetch.Paths+1, b.Fetch.Bytes+size
-		b.Cached.Bytes -= i.NarSize
 	}
-	b.Cached.Paths, b.Cached.Bytes = b.Paths-b.Fetch.Paths, b.Cached.Bytes+b.NarSize
 	for _, i := range p.Infos {
+		if !absent[i.StorePath] {
+			b.Cached = tally{b.Cached.Paths + 1, b.Cached.Bytes + i.NarSize}
+		}
 		for _, key := range i.Trust.Keys {
 			b.Signed[key]++
 		}

@@ -33,12 +33,15 @@ func TestPlanRequests(t *testing.T) {
 		cache.ServeHTTP(w, r)
 	}))
 	defer server.Close()
-	p := newProgram(t, "--cache", server.URL, "--trusted-key", testbedKey, "-q")
+	// With few connections no request waits so long for its answer that it is made again.
+	p := newProgram(t, "--cache", server.URL, "--trusted-key", testbedKey, "-q", "--connections", "4")
 	o := p.run(t, append([]string{"plan", "--json", "--html", "map.html"}, lines(t, testbed.Dir(t, "caches/lists/all.roots"))...)...)
 	var b bill
 	if err := json.Unmarshal([]byte(o.stdout), &b); err != nil {
 		t.Fatal(err)
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	want := int64(0)
 	for _, path := range lines(t, testbed.Dir(t, "caches/lists/all.closure")) {
 		name := "/" + filepath.Base(path)[:32] + ".narinfo"
@@ -219,5 +222,35 @@ func TestFew(t *testing.T) {
 	}
 	if got := few(groups[:3]); len(got) != 3 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// What an output takes from a store path outside the closure is fetched, and is no part
+// of what the closure has in the local cache.
+func TestPlanOutsideClosure(t *testing.T) {
+	p := newProgram(t)
+	write(t, filepath.Join(p.dir, "vm.yaml"), fmt.Sprintf(`version: 1
+arch: x86_64-linux
+caches: [ %q ]
+keys: [ %q ]
+packages: [ /nix/store/4816nf1754f3jnz5brkh5n9y252l4san-busybox-static-1.35.0 ]
+outputs:
+  disk:
+    type: disk
+    partitions: [ fs: ext4 ]
+    raw: [ { offset: 512K, store: /nix/store/iv6mnmnw8z16ca4yawz70zfapazdfyvq-hello-static-1.0/bin/hello-static } ]
+`, repository(t, "testdata/example"), testbedKey))
+	plan := func() (b bill) {
+		if err := json.Unmarshal([]byte(p.run(t, "plan", "vm.yaml", "--json").stdout), &b); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	if b := plan(); b.Paths != 1 || b.Fetch.Paths != 2 || b.Cached != (tally{}) {
+		t.Errorf("of %d paths %d are to be fetched, %+v are there", b.Paths, b.Fetch.Paths, b.Cached)
+	}
+	p.run(t, "build", "vm.yaml", "-o", "disk.img")
+	if b := plan(); b.Fetch.Paths != 0 || b.Cached != (tally{1, b.NarSize}) {
+		t.Errorf("then %d are to be fetched, %+v of 1 are there", b.Fetch.Paths, b.Cached)
 	}
 }
