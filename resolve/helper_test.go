@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"io"
 	"net/http"
@@ -23,12 +24,21 @@ import (
 
 const signer = fault.Signer("test-1")
 
-var quick = substituter.Retry{Attempts: 2, Soon: time.Millisecond, Later: time.Millisecond, Budget: 4 * time.Second}
+var quick = substituter.Retry{Attempts: 2, Soon: time.Millisecond, Later: time.Millisecond, Budget: time.Hour}
+
+// patient waits for a server as long as it takes: it is on this machine, which may be slow.
+type patient struct{ substituter.Transport }
+
+// Get implements [substituter.Transport].
+func (p patient) Get(ctx context.Context, ref string, part substituter.Part) (*substituter.Body, error) {
+	part.Silence = 0
+	return p.Transport.Get(ctx, ref, part)
+}
 
 // source is one whose files lie in dir, and whose store objects come from a cache.
 func source(t testing.TB, dir string, cache *fault.Server) Source {
 	t.Helper()
-	settings := substituter.HTTPSettings{}
+	settings := substituter.HTTPSettings{Connect: time.Hour, Stall: time.Hour}
 	client, err := settings.Client()
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +53,7 @@ func source(t testing.TB, dir string, cache *fault.Server) Source {
 		if err != nil {
 			t.Fatal(err)
 		}
-		src.Store = store(t, &substituter.Remote{From: from, Keys: narinfo.Keys{signer.Key()}, Retry: quick})
+		src.Store = store(t, &substituter.Remote{From: patient{from}, Keys: narinfo.Keys{signer.Key()}, Retry: quick})
 	}
 	return src
 }

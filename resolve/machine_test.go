@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	fault "thaw/internal/faultserver"
@@ -253,8 +254,8 @@ func TestMachinesReal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var received int64
-	cache := &substituter.Remote{From: substituter.File{Dir: dir}, Keys: narinfo.Keys{k}, Events: &substituter.Events{Received: func(_ string, n int) { received += int64(n) }}}
+	var received atomic.Int64
+	cache := &substituter.Remote{From: substituter.File{Dir: dir}, Keys: narinfo.Keys{k}, Events: &substituter.Events{Received: func(_ string, n int) { received.Add(int64(n)) }}}
 	src := source(t, testbed.Dir(t, "caches", "lists"), nil)
 	src.Store = store(t, cache)
 	for _, tt := range []struct{ name, arch, want string }{
@@ -265,18 +266,18 @@ func TestMachinesReal(t *testing.T) {
 		{"git", "aarch64-linux", "nothing of that name is for aarch64-linux"},
 		{"busybox-static", "", "all.closure"},
 	} {
-		received = 0
+		received.Store(0)
 		a, err := one(t, src, Query{Name: tt.name, Arch: tt.arch, From: from(t, "all.closure")})
 		text := a.How
 		if err != nil {
 			text = err.Error()
 		}
-		t.Logf("%s: %s; %d bytes", tt.name, text, received)
+		t.Logf("%s: %s; %d bytes", tt.name, text, received.Load())
 		if !strings.Contains(text, tt.want) {
 			t.Errorf("%s: %s, want %s", tt.name, text, tt.want)
 		}
-		if received > 2<<20 {
-			t.Errorf("%s: %d bytes were read", tt.name, received)
+		if n := received.Load(); n > 2<<20 {
+			t.Errorf("%s: %d bytes were read", tt.name, n)
 		}
 	}
 }
