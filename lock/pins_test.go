@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"thaw/closure"
 	"thaw/internal/faultserver"
@@ -149,10 +150,19 @@ func (f *File) path(t *testing.T, name string) storepath.Path {
 	return storepath.Path{}
 }
 
+// patient waits for a server as long as it takes: it is on this machine, which may be slow.
+type patient struct{ substituter.Transport }
+
+// Get implements [substituter.Transport].
+func (p patient) Get(ctx context.Context, ref string, part substituter.Part) (*substituter.Body, error) {
+	part.Silence = 0
+	return p.Transport.Get(ctx, ref, part)
+}
+
 // run is a machine with some caches and a local cache in dir.
 func run(t *testing.T, dir string, urls ...string) (*substituter.Disk, *substituter.List) {
 	t.Helper()
-	settings := substituter.HTTPSettings{}
+	settings := substituter.HTTPSettings{Connect: time.Hour, Stall: time.Hour}
 	client, err := settings.Client()
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +174,7 @@ func run(t *testing.T, dir string, urls ...string) (*substituter.Disk, *substitu
 		if err != nil {
 			t.Fatal(err)
 		}
-		list.Caches = append(list.Caches, &substituter.Remote{From: from, Keys: keys})
+		list.Caches = append(list.Caches, &substituter.Remote{From: patient{from}, Keys: keys})
 	}
 	d, err := substituter.OpenDisk(dir, list, keys, 2, nil)
 	if err != nil {
