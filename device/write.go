@@ -329,6 +329,9 @@ func (c *counter) ReadAt(p []byte, off int64) (int, error) {
 	}
 	n, err := c.w.t.ReadAt(p, off)
 	c.w.tell(Verifying, min(c.done.Add(int64(n)), c.w.size), c.w.size)
+	if err == nil && c.w.ctx.Err() != nil { // the others may have begun already
+		return 0, context.Cause(c.w.ctx)
+	}
 	return n, err
 }
 
