@@ -151,9 +151,9 @@ func CreateDir(path string) (*Dir, error) {
 		if err != nil {
 			return nil, err
 		}
-		_ = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if _, err := os.Lstat(temp); errors.Is(err, fs.ErrNotExist) {
-			lock.Close()
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if _, statErr := os.Lstat(temp); err == unix.EWOULDBLOCK || errors.Is(statErr, fs.ErrNotExist) {
+			lock.Close() // being taken for an orphan, or removed as one
 			continue
 		}
 		return &Dir{Path: temp, lock: lock, target: filepath.Join(dir, name)}, nil
