@@ -83,8 +83,11 @@ func (c *checker) disk(d *Disk, at string) {
 	case known != nil && !slices.Contains(known, d.Compress):
 		c.errorf(at+".compress", "%s is not for the format %s; there %s", d.Compress, d.Format, "are "+strings.Join(known, ", "))
 	}
-	if d.SectorSize != 512 && d.SectorSize != 4096 {
+	switch {
+	case d.SectorSize != 512 && d.SectorSize != 4096:
 		c.errorf(at+".sector-size", "%d is not 512 or 4096", d.SectorSize)
+	case d.SectorSize != 512 && d.Format != "raw" && d.Format != "qcow2":
+		c.errorf(at+".sector-size", "the format %s has sectors of 512 bytes; raw and qcow2 leave that to the machine", d.Format)
 	}
 	c.powerOfTwo(d.Align, int64(max(d.SectorSize, 512)), disk.MaxAlign, at+".align")
 	switch {

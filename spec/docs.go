@@ -160,7 +160,7 @@ var docs = []doc{
 	{"Disk.compress", "How the file is compressed: with `raw` all of it by gzip, xz or zstd; with `qcow2` each cluster by zlib or zstd.", `zstd`},
 	{"Disk.table", "The partition table: a GPT; an MBR, with up to four partitions; or a GPT some of whose partitions stand in an MBR, too.", `mbr`},
 	{"Disk.size", "The size of the disk: `fit` for what the partitions need, or a fixed size.", `4G`},
-	{"Disk.sector-size", "The bytes in a sector of the disk: 512 or 4096.", `4096`},
+	{"Disk.sector-size", "The bytes in a sector of the disk: 512 or, where the format is raw or qcow2, 4096.", `4096`},
 	{"Disk.align", "What places of partitions are multiples of.", `4M`},
 	{"Disk.guid", "The GUID of the disk, in a GPT.", `0f0bd2f2-8a4e-4c8f-a6a5-3d6a6e1b2c3d`},
 	{"Disk.signature", "The number of the disk in an MBR. Linux makes PARTUUIDs of it.", `1234abcd`},
