@@ -205,7 +205,7 @@ func (e *example) vm(t *testing.T) {
 		m.ask("until netstat -ltn | grep -q ':"+port+" '; do sleep 0.1; done; echo listens", "listens")
 	}
 	m.ask("wget -q -O - http://vm:8080/", "<h1>It works.</h1>")
-	m.ask("ps -o user,args | grep '[h]ttpd -f' | cut -d ' ' -f 1", "www")
+	m.ask("ps -o user,args | grep '[h]ttpd -f' | cut -d ' ' -f 1 | sort -u", "www")
 	m.ask("until ip address show eth0 | grep -o 10.0.2.15/24; do sleep 0.1; done; cat /etc/resolv.conf", "10.0.2.15/24\nnameserver 10.0.2.3")
 	m.send("dbclient -y alice@127.0.0.1 'echo $(id -un) by $(echo $SSH_CONNECTION | cut -c -9)'\n")
 	m.expect("password: ")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -11,7 +10,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"thaw/internal/testbed"
 )
@@ -58,7 +56,7 @@ rootfs:
 outputs: { vm: { type: disk, partitions: [ { fs: ext4, size: fit+64M } ] } }
 `)
 	p.run(t, "build", file, "-o", p.dir+"/vm.img", "--kernel-out", p.dir+"/kernel", "--initrd-out", p.dir+"/initrd", "--cache", cache)
-	log := console(t, p.dir, nil, "-kernel", "kernel", "-initrd", "initrd", "-append", "console=ttyS0 panic=-1 root=LABEL=nixos quiet",
+	log := console(t, p.dir, nil, "-kernel", "kernel", "-initrd", "initrd", "-append", "console=ttyS0 panic=-1 root=LABEL=nixos "+calm,
 		"-drive", "file=vm.img,format=raw,if=virtio,snapshot=on")
 	requisites := len(strings.Fields(p.run(t, "closure", hello).stdout))
 	for _, want := range []string{"ALL IS VALID", fmt.Sprintf("requisites %d", requisites), "hello-2.10' was modified", "THE CHANGE IS SEEN"} {
@@ -112,7 +110,7 @@ func nixObject(t *testing.T) (cache, object string) {
 // each line and may answer.
 func console(t *testing.T, dir string, talk func(line string, in io.Writer), devices ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := ended(t)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", append([]string{"-nodefaults", "-no-reboot", "-display", "none", "-m", "512",
 		"-machine", "q35,accel=tcg", "-cpu", "max", "-serial", "stdio", "-monitor", "none"}, devices...)...)

@@ -29,7 +29,8 @@ func TestRunBoots(t *testing.T) {
 	p := newProgram(t)
 	home := filepath.Join(p.dir, "home")
 	m := start(t, p.dir, "env "+quote([]string{asThaw + "=/dev/null", "HOME=" + home, "TMPDIR=" + p.dir, "XDG_CACHE_HOME=" + home, p.exe, "run", root,
-		"--cache", testbed.Dir(t, "caches/xz"), "--trusted-key", testbedKey, "--append", "root=LABEL=nixos testbed.shell init=" + root + "/init", "--arch", "x86_64", "--accel", "tcg", "--memory", "512M"}))
+		"--cache", testbed.Dir(t, "caches/xz"), "--trusted-key", testbedKey, "--arch", "x86_64", "--accel", "tcg", "--memory", "512M"})+
+		` --append "root=LABEL=nixos testbed.shell init=`+root+`/init"`)
 	m.expect("a shell; exit powers off")
 	m.expect("# ")
 	m.ask("id -u; tty", "0\n/dev/ttyS0")
