@@ -14,13 +14,15 @@ import (
 )
 
 // fakes stand for the programs that would change the machine: they write down how
-// they are called. Time passes where the script sleeps.
+// they are called. Time passes where the script sleeps. Hexdump is
+// busybox's, as in an initrd.
 const fakes = `
 mount() { echo "mount $*"; case $* in *fails*) return 1 ;; esac; }
 umount() { echo "umount $*"; }
 mkdir() { echo "mkdir $*"; }
 switch_root() { echo "switch_root $*"; }
 busybox() { :; }
+hexdump() { command busybox hexdump "$@"; }
 cttyhack() { :; }
 setsid() { [ "$2" = true ] || echo "shell"; [ ! -e /T/shell ] || { rm /T/shell; mv /T/root/later /T/root/init; }; }
 sleep() { echo "sleep $*"; echo "$((slept += 7)).11 0.00" >/T/proc/uptime; }
