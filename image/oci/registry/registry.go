@@ -225,6 +225,13 @@ func (c *counting) RoundTrip(r *http.Request) (*http.Response, error) {
 	body := &counted{ReadCloser: r.Body}
 	sent := r.Clone(r.Context())
 	sent.Body = body
+	if r.GetBody != nil { // for another connection, where one ends before it is used
+		sent.GetBody = func() (io.ReadCloser, error) {
+			again, err := r.GetBody()
+			body = &counted{ReadCloser: again}
+			return body, err
+		}
+	}
 	answer, err := c.next.RoundTrip(sent)
 	if err == nil && answer.StatusCode/100 == 2 {
 		c.bytes.Add(body.n.Load())

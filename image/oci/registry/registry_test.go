@@ -261,6 +261,28 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
+// A blob that is sent once more, as on another connection, counts once.
+func TestCounting(t *testing.T) {
+	c := &counting{next: roundTrip(func(r *http.Request) (*http.Response, error) {
+		if _, err := io.CopyN(io.Discard, r.Body, 3); err != nil {
+			return nil, err
+		}
+		again, err := r.GetBody()
+		if err != nil {
+			return nil, err
+		}
+		_, err = io.Copy(io.Discard, again)
+		return &http.Response{StatusCode: http.StatusAccepted}, err
+	})}
+	r, err := http.NewRequest(http.MethodPatch, "http://example.org/", strings.NewReader("content"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.RoundTrip(r); err != nil || c.bytes.Load() != 7 || c.blobs.Load() != 1 {
+		t.Errorf("%d bytes of %d blobs, %v", c.bytes.Load(), c.blobs.Load(), err)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	noCredentials(t)
 	dir := image(t, 1000, "amd64")
