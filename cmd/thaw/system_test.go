@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -109,33 +110,20 @@ func TestSystemMounts(t *testing.T) {
 	}
 	xz := testbed.Dir(t, "caches/xz")
 	dir, _ := system(t, xz, "--format", "ext4")
-	at := filepath.Join(dir, "mnt")
-	if err := os.Mkdir(at, 0o755); err != nil {
+	img, mounted := filepath.Join(dir, "vm.img"), false
+	err := testbed.Mounted(img, "ext4", "rw", func(at string) error {
+		mounted = true
+		checkStore(t, at, xz)
+		return errors.Join(
+			os.WriteFile(at+"/root/new", make([]byte, 1<<20), 0o644),
+			os.WriteFile(at+"/etc/new", []byte("not in the store"), 0o644),
+			os.Remove(at+"/etc/hostname"), // a link of the merged view
+		)
+	})
+	if err != nil && !mounted {
+		t.Skipf("SKIPPED: no right to mount: %v", err)
+	} else if err != nil {
 		t.Fatal(err)
 	}
-	img := filepath.Join(dir, "vm.img")
-	if out, err := exec.Command("mount", "-o", "loop,rw", img, at).CombinedOutput(); err != nil {
-		t.Skipf("SKIPPED: no right to mount: %s", out)
-	}
-	mounted := true
-	defer func() {
-		if mounted {
-			testbed.Unmount(at)
-		}
-	}()
-	checkStore(t, at, xz)
-	if err := os.WriteFile(at+"/root/new", make([]byte, 1<<20), 0o644); err != nil {
-		t.Error(err)
-	}
-	if err := os.WriteFile(at+"/etc/new", []byte("not in the store"), 0o644); err != nil {
-		t.Error(err)
-	}
-	if err := os.Remove(at + "/etc/hostname"); err != nil { // a link of the merged view
-		t.Error(err)
-	}
-	if err := testbed.Unmount(at); err != nil {
-		t.Fatal(err)
-	}
-	mounted = false
 	testbed.Run(t, "e2fsck", "-fn", img)
 }
