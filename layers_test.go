@@ -34,6 +34,7 @@ var layers = map[string][]string{
 	"internal/sparse":     nil,
 	"internal/testbed":    nil,
 	"internal/treemap":    nil,
+	"internal/zstdframe":  nil,
 	"rootfs/rootfstest":   {"rootfs"},
 	"image/raw/rawtest":   {"image/raw", "internal/testbed"},
 
@@ -53,7 +54,7 @@ var layers = map[string][]string{
 	"image/oci":      {"rootfs", "image/tarball", "internal/compress"},
 	"image/qcow2":    {"image/raw"},
 	"image/raw":      {"internal/compress"},
-	"image/squashfs": {"rootfs", "internal/names"},
+	"image/squashfs": {"rootfs", "internal/names", "internal/zstdframe"},
 	"image/tarball":  {"rootfs"},
 	"image/unwrap":   {"image/raw", "internal/decompress"},
 	"image/vdi":      {"image/raw"},

@@ -5,10 +5,11 @@ import (
 	"fmt"
 
 	"github.com/klauspost/compress/zlib"
-	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"github.com/ulikunitz/xz"
 	"github.com/ulikunitz/xz/lzma"
+
+	"thaw/internal/zstdframe"
 )
 
 // Compression is how blocks are compressed. Each value has pinned settings.
@@ -67,14 +68,8 @@ type encoder interface {
 func newEncoder(o *Options, size int) (encoder, error) {
 	switch o.Compression {
 	case Zstd:
-		level := zstd.SpeedBestCompression
-		if o.Fast {
-			level = zstd.SpeedBetterCompression
-		}
-		// Linux decodes with a window of one block, no more.
-		z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithWindowSize(size),
-			zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
-		return zstdEncoder{z}, err
+		// Linux decodes with a window of one block, which a frame is.
+		return zstdEncoder{&zstdframe.Encoder{Fast: o.Fast}}, nil
 	case Gzip:
 		level := zlib.BestCompression
 		if o.Fast {
@@ -99,10 +94,10 @@ func newEncoder(o *Options, size int) (encoder, error) {
 	return nil, fmt.Errorf("squashfs: there is no %v", o.Compression)
 }
 
-type zstdEncoder struct{ z *zstd.Encoder }
+type zstdEncoder struct{ z *zstdframe.Encoder }
 
 func (e zstdEncoder) encode(buf, src []byte) ([]byte, error) {
-	return e.z.EncodeAll(src, buf[:0]), nil
+	return e.z.Append(buf[:0], src), nil
 }
 
 type gzipEncoder struct {

@@ -62,7 +62,6 @@ type pipe struct {
 	wg     sync.WaitGroup
 	broken atomic.Bool // err is set
 	err    error
-	spare  encoder // one that is free when the pipe is closed
 
 	// What the writing goroutine finds, to be read when the pipe is closed.
 	runs      []run
@@ -93,7 +92,6 @@ func (p *pipe) start() error {
 		if err != nil {
 			return err
 		}
-		p.spare = enc
 		p.wg.Go(func() {
 			for b := range p.work {
 				b.err = b.compress(enc)

@@ -14,9 +14,8 @@
 // Memory: about 220 bytes an entry, and 4 for each full block of a file; the
 // compressed listings of all directories, and extended attributes; 1 MiB and
 // ten blocks, and four blocks more for each job. Each job has an encoder, and
-// there is one more, for [Zstd] only if there are extended attributes: 35 MiB for
-// Zstd, 6 MiB where it is fast, ten blocks for [XZ], at most 1.5 MiB for the
-// others. Nothing is spooled.
+// there is one more: 1 MiB and ten blocks for [Zstd], ten blocks for [XZ], at most
+// 1.5 MiB for the others. Nothing is spooled.
 //
 // The package writes and does not read. It trusts the laws of package rootfs;
 // put [rootfs.Check] in front of a Writer where a stream may break them.
@@ -175,11 +174,6 @@ func (w *Writer) Close() error {
 	}
 	if err := w.pipe.close(); w.err == nil {
 		w.err = err
-	}
-	if w.opt.Compression == Zstd && w.pipe.spare != nil {
-		// Its tables are large, and what becomes of a block of metadata does
-		// not depend on a window that is larger still.
-		w.inodes.enc.encoder = w.pipe.spare
 	}
 	if w.err == nil {
 		w.err = w.finish()

@@ -1,0 +1,143 @@
+// Package zstdframe encodes blocks of data, each on its own, as frames of zstd (RFC
+// 8878).
+//
+// It is for file systems that pack blocks of at most a MiB, whatever comes before
+// or after them: all memory and all of the search are for what is in one block. A
+// frame has its content's size in its header, is its own window, and has no
+// checksum. It is determined by the content and the strength alone.
+//
+// Comments name the sections of RFC 8878.
+package zstdframe
+
+import (
+	"github.com/klauspost/compress/huff0"
+)
+
+// MaxSize is how many bytes a frame has at most.
+const MaxSize = 1 << 20
+
+// An Encoder encodes one frame after the other, and keeps its memory for the next.
+// The zero value is ready for use. It serves one goroutine at a time.
+type Encoder struct {
+	// Fast is for a quick search for matches, not a thorough one.
+	Fast bool
+
+	search
+	seqs []sequence // of the block at hand
+	kept []byte     // its literals
+
+	// What the decoder knows of the blocks before.
+	recent     recent
+	huffman    huff0.Scratch
+	hasHuffman bool // the decoder has the table that huffman has
+	literal    field
+	offset     field
+	match      field
+	values     []uint32
+}
+
+// Append appends src as a frame, or as several if it is longer than MaxSize, and
+// returns the extended dst.
+func (e *Encoder) Append(dst, src []byte) []byte {
+	for len(src) > MaxSize {
+		dst = e.frame(dst, src[:MaxSize])
+		src = src[MaxSize:]
+	}
+	return e.frame(dst, src)
+}
+
+// frame appends a frame (section 3.1.1).
+func (e *Encoder) frame(dst, src []byte) []byte {
+	const (
+		magic         = 0xfd2fb528
+		singleSegment = 1 << 5
+	)
+	dst = le.AppendUint32(dst, magic)
+	switch n := len(src); {
+	case n < 1<<8:
+		dst = append(dst, singleSegment, uint8(n))
+	case n < 1<<16+1<<8:
+		dst = le.AppendUint16(append(dst, singleSegment|1<<6), uint16(n-1<<8))
+	default:
+		dst = le.AppendUint32(append(dst, singleSegment|2<<6), uint32(n))
+	}
+	e.recent, e.hasHuffman = firstRecent, false
+	e.literal.fixed, e.literal.most, e.literal.repeat = literalFixed, 9, false
+	e.offset.fixed, e.offset.most, e.offset.repeat = offsetFixed, 8, false
+	e.match.fixed, e.match.most, e.match.repeat = matchFixed, 9, false
+	e.begin(src)
+	for start := 0; ; start += maxBlock {
+		end := min(start+maxBlock, len(src))
+		e.parse(start, end)
+		dst = e.block(dst, src[start:end], e.seqs, end == len(src), start == 0)
+		if end == len(src) {
+			return dst
+		}
+	}
+}
+
+// maxBlock is how many bytes a block has at most.
+const maxBlock = 128 << 10
+
+// Kinds of blocks (section 3.1.1.2.2).
+const (
+	blockRaw = iota
+	blockSingle
+	blockCompressed
+)
+
+// block appends the block that src and its sequences are (section 3.1.1.2).
+func (e *Encoder) block(dst, src []byte, seqs []sequence, last, first bool) []byte {
+	header := len(dst)
+	dst = append(dst, 0, 0, 0)
+	kind, size := blockCompressed, 0
+	before := e.recent
+	body, ok := e.compressed(dst, src, seqs)
+	switch size = len(body) - len(dst); {
+	case !first && len(seqs) <= 1 && isSingle(src):
+		// The zstd tool up to version 1.4.3 takes no such block for the first.
+		kind, size = blockSingle, len(src)
+		body = append(dst, src[0])
+		e.forget(before)
+	case !ok || size >= len(src):
+		kind, size = blockRaw, len(src)
+		body = append(dst, src...)
+		e.forget(before)
+	}
+	h := size<<3 | kind<<1
+	if last {
+		h |= 1
+	}
+	body[header], body[header+1], body[header+2] = uint8(h), uint8(h>>8), uint8(h>>16)
+	return body
+}
+
+// forget undoes what a block that is not sent has changed. No table is repeated
+// behind it.
+func (e *Encoder) forget(before recent) {
+	e.recent, e.hasHuffman = before, false
+	e.literal.repeat, e.offset.repeat, e.match.repeat = false, false, false
+}
+
+// compressed appends both sections of a compressed block.
+func (e *Encoder) compressed(dst, src []byte, seqs []sequence) ([]byte, bool) {
+	kept := e.kept[:0]
+	at := uint32(0)
+	for _, s := range seqs {
+		kept = append(kept, src[at:at+s.literals]...)
+		at += s.literals + s.length
+	}
+	kept = append(kept, src[at:]...)
+	e.kept = kept
+	return e.appendSequences(e.appendLiterals(dst, kept), seqs)
+}
+
+// isSingle says whether there is but one byte, again and again.
+func isSingle(src []byte) bool {
+	for _, c := range src {
+		if c != src[0] {
+			return false
+		}
+	}
+	return len(src) > 0
+}
