@@ -31,6 +31,14 @@ var testOptions = ext4.Options{
 	Time:     1_000_000_000,
 }
 
+// TestMain has the judges tell times and all else as the tests expect, wherever they
+// run.
+func TestMain(m *testing.M) {
+	os.Setenv("TZ", "UTC")
+	os.Setenv("LC_ALL", "C")
+	os.Exit(m.Run())
+}
+
 // fsck demands that e2fsck has no complaint about an image.
 func fsck(t testing.TB, image string) {
 	t.Helper()
