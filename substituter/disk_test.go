@@ -22,6 +22,8 @@ import (
 // The directory is a binary cache, for thaw and for Nix.
 func TestDirectoryIsACache(t *testing.T) {
 	tiny := testbed.Root(t) + "/testdata/caches/tiny"
+	t.Setenv("HOME", t.TempDir()) // Nix keeps what it knows of caches there
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	for _, codec := range []string{"br", "bzip2", "compress", "gzip", "lz4", "lzip", "lzma", "xz", "zstd"} {
 		files := fault.Load(t, tiny+"/cache-"+codec)
 		server := fault.New(t, files)

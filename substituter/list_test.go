@@ -190,7 +190,8 @@ func TestStrikes(t *testing.T) {
 		r := newRig(t, t.TempDir(), bad.URL, healthy.URL)
 		r.walk(t, 4, root)
 		w, _, _ := r.got()
-		if len(w) == 0 || len(w) > maxStrikes || !strings.Contains(w[len(w)-1], "going on without this cache") || bad.Count("") > 12*quick.Attempts {
+		// A lookup that failed shortly before may be told of after that.
+		if len(w) > maxStrikes || strings.Count(strings.Join(w, "\n"), "going on without this cache") != 1 || bad.Count("") > 12*quick.Attempts {
 			t.Errorf("%d requests, warnings %q", bad.Count(""), w)
 		}
 		if d := r.Next.Degraded(); len(d) != 1 || d[0] != bad.URL {

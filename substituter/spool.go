@@ -210,8 +210,8 @@ func (s *spool) spill() error {
 			return err
 		}
 		s.f, s.moved = f, true
-		if err := os.Remove(f.Name()); err != nil {
-			return err
+		if err := os.Remove(f.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err // unless another process has taken it for a rest
 		}
 	}
 	if err := s.f.Truncate(0); err != nil {
