@@ -50,7 +50,7 @@ func TestNixCollectsGarbage(t *testing.T) {
 			root := unpack(t, s)
 			nixEnv(t)
 			if len(tt.profiles) == 0 { // gcroots/profiles leads outside of the root here
-				if got := sortedFields(testbed.Run(t, "nix-store", "--store", root, "--gc", "--print-dead")); !slices.Equal(got, dead) {
+				if got := sortedFields(alone(t, "nix-store", "--store", root, "--gc", "--print-dead")); !slices.Equal(got, dead) {
 					t.Errorf("from outside, dead are %q; want %q", got, dead)
 				}
 			}
@@ -137,14 +137,6 @@ func TestDerivations(t *testing.T) {
 func inside(t *testing.T, root, script string) []byte {
 	t.Helper()
 	testbed.Tool(t, "nix-store")
-	unshare := testbed.Tool(t, "unshare")
-	args := []string{"--map-root-user", "--mount", "--pid", "--fork"}
-	if err := exec.Command(unshare, append(args, "true")...).Run(); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("no namespaces, and CI must have them: %v", err)
-		}
-		t.Skipf("SKIPPED: this user may not make namespaces: %v", err)
-	}
 	const mounts = `set -e
 		for d in bin dev etc lib lib64 sbin usr; do
 			if [ -e /$d ]; then mkdir -p "$1/$d"; mount --rbind "/$d" "$1/$d"; fi
@@ -152,5 +144,20 @@ func inside(t *testing.T, root, script string) []byte {
 		mkdir -p "$1/proc"
 		mount -t proc proc "$1/proc"
 		HOME=/ NIX_CONF_DIR=/ exec chroot "$1" /bin/sh -ec "$2"`
-	return testbed.Run(t, unshare, append(args, "/bin/sh", "-c", mounts, "sh", root, script)...)
+	return alone(t, "/bin/sh", "-c", mounts, "sh", root, script)
+}
+
+// alone runs a program that sees no other process, and returns what it prints. What
+// processes have open or in their environment Nix takes for roots of its garbage.
+func alone(t *testing.T, command ...string) []byte {
+	t.Helper()
+	unshare := testbed.Tool(t, "unshare")
+	args := []string{"--map-root-user", "--mount", "--mount-proc", "--pid", "--fork"}
+	if err := exec.Command(unshare, append(args, "true")...).Run(); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("no namespaces, and CI must have them: %v", err)
+		}
+		t.Skipf("SKIPPED: this user may not make namespaces: %v", err)
+	}
+	return testbed.Run(t, unshare, append(args, command...)...)
 }

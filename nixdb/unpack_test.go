@@ -18,6 +18,7 @@ import (
 // nixEnv makes the Nix of this machine forget its settings.
 func nixEnv(t testing.TB) {
 	t.Setenv("HOME", t.TempDir())
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	t.Setenv("NIX_CONF_DIR", t.TempDir())
 	t.Setenv("NIX_CONFIG", "build-users-group =\nsubstituters =\nexperimental-features = nix-command\n")
 	t.Setenv("NIX_REMOTE", "")
