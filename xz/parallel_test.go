@@ -9,32 +9,51 @@ import (
 	"testing/synctest"
 )
 
-// Blocks are decoded by whom Spare gives, and by the Reader's own goroutine where it
-// gives nobody. How often it is asked depends on time; what it gives it gets back.
+// Where the Reader's own goroutine is at work, each block asks once for another one, and
+// where there is none it waits. What was lent comes back.
 func TestSpare(t *testing.T) {
 	tool(t, "xz")
 	in := bytes.Repeat([]byte("some text that is packed in blocks\n"), 20000)
 	packed := pipe(t, in, "xz", "-c", "-0", "-T2", "--block-size=10000")
-	const blocks = 70
-	for _, spares := range []int64{0, 1, 3, 5} {
-		var asked, lent atomic.Int64
-		z := NewReader(bytes.NewReader(packed), Config{Workers: 5, Blocks: 5, MaxSize: int64(len(in)), Spare: func() (func(), bool) {
-			asked.Add(1)
-			if lent.Add(1) > spares {
-				lent.Add(-1)
-				return nil, false
+	const most = 5
+	synctest.Test(t, func(t *testing.T) {
+		for _, spares := range []int64{0, 1, most} {
+			var asked, lent, back atomic.Int64
+			c := Config{Workers: 4, Blocks: most, MaxSize: int64(len(in)), Spare: func() (func(), bool) {
+				asked.Add(1)
+				if lent.Add(1) > spares {
+					lent.Add(-1)
+					return nil, false
+				}
+				return func() { lent.Add(-1); back.Add(1) }, true
+			}}
+			z := NewReader(bytes.NewReader(packed), c)
+			gate := make(chan struct{})
+			z.crew.Set(1, c.Spare)
+			z.crew.Begin(z.crew.Job(), func(*job, *atomic.Bool) { <-gate }) // has nothing to hand out
+			synctest.Wait()
+			var out []byte
+			var err error
+			ended := false
+			go func() { out, err = io.ReadAll(z); ended = true }()
+			synctest.Wait()
+			if n := asked.Load(); ended || n != most-1 {
+				t.Errorf("%d to spare: ended %t, asked %d times for %d blocks", spares, ended, n, most-1)
 			}
-			return func() { lent.Add(-1) }, true
-		}})
-		out, err := io.ReadAll(z)
-		if err != nil || !bytes.Equal(out, in) {
-			t.Errorf("%d to spare: %d bytes of %d, %v", spares, len(out), len(in), err)
+			if n := back.Load(); spares == 0 && n != 0 || spares == most && n != most-1 {
+				t.Errorf("%d to spare: %d of %d blocks are decoded by them", spares, n, most-1)
+			}
+			close(gate)
+			synctest.Wait()
+			if !ended || err != nil || !bytes.Equal(out, in) {
+				t.Errorf("%d to spare: %d bytes of %d, %v", spares, len(out), len(in), err)
+			}
+			z.Close()
+			if lent.Load() != 0 {
+				t.Errorf("%d to spare: %d are not given back", spares, lent.Load())
+			}
 		}
-		z.Close()
-		if lent.Load() != 0 || asked.Load() > blocks {
-			t.Errorf("%d to spare: %d are not given back; asked %d times for %d blocks", spares, lent.Load(), asked.Load(), blocks)
-		}
-	}
+	})
 }
 
 // A Reader that is abandoned at any point has no goroutine at work after Close or
