@@ -99,6 +99,8 @@ func nixObject(t *testing.T) (cache, object string) {
 	store := t.TempDir()
 	t.Cleanup(func() { exec.Command("chmod", "-R", "u+w", store).Run() })
 	t.Setenv("NIX_CONFIG", "experimental-features = nix-command")
+	t.Setenv("HOME", t.TempDir()) // where Nix keeps what others would use at the same time
+	t.Setenv("XDG_CACHE_HOME", "")
 	object = strings.TrimSpace(string(testbed.Run(t, program, "--store", store, "--add", dir)))
 	cache = filepath.Join(t.TempDir(), "cache")
 	testbed.Run(t, "nix", "copy", "--no-check-sigs", "--from", store, "--to", "file://"+cache+"?compression=none", object)
