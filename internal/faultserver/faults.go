@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/andybalholm/brotli"
@@ -141,7 +142,10 @@ func Encoded(codec, label string) Fault {
 	}
 }
 
-// Compress packs b with gzip, br, zstd or none.
+// frameSize is how much of a NAR a frame of zstd has. Nix makes them of 16 MiB.
+const frameSize = 16 << 10
+
+// Compress packs b with gzip, br, zstd in many frames, or none.
 func Compress(codec string, b []byte) []byte {
 	var out bytes.Buffer
 	switch codec {
@@ -156,12 +160,16 @@ func Compress(codec string, b []byte) []byte {
 		w.Write(b)
 		w.Close()
 	case "zstd":
-		w, err := zstd.NewWriter(&out, zstd.WithEncoderConcurrency(1))
+		w, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithZeroFrames(true))
 		if err != nil {
 			panic(err)
 		}
-		w.Write(b)
-		w.Close()
+		defer w.Close()
+		var packed []byte
+		for frame := range slices.Chunk(b, frameSize) {
+			packed = w.EncodeAll(frame, packed)
+		}
+		return packed
 	default:
 		panic("no encoder for " + codec)
 	}
