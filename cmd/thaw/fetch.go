@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"thaw/assemble"
@@ -30,7 +31,8 @@ type work struct {
 
 	jobs     int
 	resolved time.Duration
-	toFetch  []*narinfo.Info // the objects that are not in the local cache
+	absent   sync.Map        // the paths of objects that were not in the local cache when they were looked up
+	toFetch  []*narinfo.Info // those of them that the build reads
 }
 
 // lookups is how many narinfos are looked up at a time for each connection: while
@@ -129,7 +131,7 @@ func (a *app) resolveWork(ctx context.Context, w *work, start func(*substituter.
 	}
 	w.resolved = time.Since(began)
 	for _, i := range w.objects() {
-		if !w.src.Local(i) {
+		if _, ok := w.absent.Load(i.StorePath); ok {
 			w.toFetch = append(w.toFetch, i)
 		}
 	}
@@ -139,22 +141,25 @@ func (a *app) resolveWork(ctx context.Context, w *work, start func(*substituter.
 // objects returns the narinfos of all that the build reads.
 func (w *work) objects() []*narinfo.Info { return slices.Concat(w.plan.Infos, w.plan.Aside) }
 
-// lookup returns what knows narinfos. What it finds begins to arrive, if there is
-// a fetcher.
+// lookup returns what knows narinfos, and notes what is not in the local cache. What it
+// finds begins to arrive, if there is a fetcher.
 func (w *work) lookup() closure.Lookup {
 	lookup := closure.Lookup(w.src.Info)
 	if w.target.lock != nil {
 		lookup = w.src.pins(w.target.lock).Info
 	}
-	if w.fetcher == nil {
-		return lookup
-	}
 	return func(ctx context.Context, p storepath.Path) (*narinfo.Info, error) {
 		info, err := lookup(ctx, p)
-		if err == nil {
+		if err != nil {
+			return nil, err
+		}
+		if !w.src.Local(info) {
+			w.absent.Store(info.StorePath, true)
+		}
+		if w.fetcher != nil {
 			w.fetcher.add(info)
 		}
-		return info, err
+		return info, nil
 	}
 }
 
