@@ -21,6 +21,9 @@ func matchCode(n uint32) uint8 {
 	return uint8(bits.Len32(n) + 35)
 }
 
+// offsetCode returns the code of what stands for a distance.
+func offsetCode(v uint32) uint8 { return uint8(bits.Len32(v) - 1) }
+
 // Bits that follow a code.
 var (
 	literalBits = [36]uint8{

@@ -22,18 +22,20 @@ type Encoder struct {
 	// Fast is for a quick search for matches, not a thorough one.
 	Fast bool
 
-	search
+	optimizer
 	seqs []sequence // of the block at hand
 	kept []byte     // its literals
 
 	// What the decoder knows of the blocks before.
-	recent     recent
+	known      recent
 	huffman    huff0.Scratch
 	hasHuffman bool // the decoder has the table that huffman has
 	literal    field
 	offset     field
 	match      field
 	values     []uint32
+	sums       *[pieces + 1]sum
+	cuts       []int
 }
 
 // Append appends src as a frame, or as several if it is longer than MaxSize, and
@@ -61,7 +63,7 @@ func (e *Encoder) frame(dst, src []byte) []byte {
 	default:
 		dst = le.AppendUint32(append(dst, singleSegment|2<<6), uint32(n))
 	}
-	e.recent, e.hasHuffman = firstRecent, false
+	e.known, e.hasHuffman = firstRecent, false
 	e.literal.fixed, e.literal.most, e.literal.repeat = literalFixed, 9, false
 	e.offset.fixed, e.offset.most, e.offset.repeat = offsetFixed, 8, false
 	e.match.fixed, e.match.most, e.match.repeat = matchFixed, 9, false
@@ -69,10 +71,38 @@ func (e *Encoder) frame(dst, src []byte) []byte {
 	for start := 0; ; start += maxBlock {
 		end := min(start+maxBlock, len(src))
 		e.parse(start, end)
-		dst = e.block(dst, src[start:end], e.seqs, end == len(src), start == 0)
+		dst = e.blocks(dst, src[start:end], end == len(src), start == 0)
 		if end == len(src) {
 			return dst
 		}
+	}
+}
+
+// blocks appends a block, or the blocks that it is better cut into.
+func (e *Encoder) blocks(dst, src []byte, last, first bool) []byte {
+	seqs, done := e.seqs, 0
+	for _, cut := range e.split(src, seqs) {
+		part := seqs[done:cut]
+		size := 0
+		for _, s := range part {
+			size += int(s.literals + s.length)
+		}
+		if done = cut; done == len(seqs) {
+			size = len(src)
+		}
+		dst = e.block(dst, src[:size], part, last && done == len(seqs), first)
+		src, first = src[size:], false
+	}
+	return dst
+}
+
+// parse makes sequences of the block from start to end.
+func (e *Encoder) parse(start, end int) {
+	e.seqs = e.seqs[:0]
+	if e.Fast {
+		e.parseLazily(start, end, 3, 1)
+	} else {
+		e.parseOptimally(start, end)
 	}
 }
 
@@ -91,7 +121,7 @@ func (e *Encoder) block(dst, src []byte, seqs []sequence, last, first bool) []by
 	header := len(dst)
 	dst = append(dst, 0, 0, 0)
 	kind, size := blockCompressed, 0
-	before := e.recent
+	before := e.known
 	body, ok := e.compressed(dst, src, seqs)
 	switch size = len(body) - len(dst); {
 	case !first && len(seqs) <= 1 && isSingle(src):
@@ -115,7 +145,7 @@ func (e *Encoder) block(dst, src []byte, seqs []sequence, last, first bool) []by
 // forget undoes what a block that is not sent has changed. No table is repeated
 // behind it.
 func (e *Encoder) forget(before recent) {
-	e.recent, e.hasHuffman = before, false
+	e.known, e.hasHuffman = before, false
 	e.literal.repeat, e.offset.repeat, e.match.repeat = false, false, false
 }
 

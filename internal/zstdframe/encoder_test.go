@@ -181,7 +181,7 @@ func TestSequences(t *testing.T) {
 		frame := e.Append(nil, nil)
 		seqs := test.seqs(uint32(test.size))
 		data := replay(rand.New(rand.NewPCG(5, 6)), test.size, seqs)
-		e.recent = firstRecent
+		e.known = firstRecent
 		e.forget(firstRecent)
 		frame = le.AppendUint32(append(frame[:4], 0xa0), uint32(test.size))
 		frame = e.block(frame, data, seqs, true, true)

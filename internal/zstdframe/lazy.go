@@ -2,23 +2,13 @@ package zstdframe
 
 import "math/bits"
 
-// parse makes sequences of the block from start to end.
-func (e *Encoder) parse(start, end int) {
-	e.seqs = e.seqs[:0]
-	if e.Fast {
-		e.parseLazily(start, end, 3, 1)
-	} else {
-		e.parseLazily(start, end, 16, 2)
-	}
-}
-
 // parseLazily takes the longest match where there is one, unless the next bytes
 // have one that saves more. It looks at so many candidates, and so many times one
 // further on.
 func (e *Encoder) parseLazily(start, end, depth, tries int) {
 	src := e.src[:end]
-	last := int(e.recent[0])
-	other := int(e.recent[1])
+	last := int(e.known[0])
+	other := int(e.known[1])
 	limit := end - 8
 	anchor := start
 	for p := max(start, 1); p < limit; {

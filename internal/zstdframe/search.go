@@ -11,11 +11,12 @@ import (
 // the one before each. In both, the first byte of a frame is base, which grows from
 // frame to frame: what is less is of another frame, and nothing is ever cleared.
 type search struct {
-	src   []byte
-	base  uint32
-	heads *[1 << headsLog]uint32
-	chain []uint32
-	next  int // the first place that is in no chain yet
+	src    []byte
+	base   uint32
+	heads  *[1 << headsLog]uint32
+	chain  []uint32
+	next   int // the first place that is in no chain yet
+	heads3 *[1 << 15]uint32
 }
 
 const headsLog = 16
@@ -25,6 +26,7 @@ func (s *search) begin(src []byte) {
 	s.base += uint32(len(s.src))
 	if s.heads == nil || s.base > 1<<31 {
 		s.heads = new([1 << headsLog]uint32)
+		s.heads3 = new([1 << 15]uint32)
 		s.base = 1
 	}
 	s.src, s.next = src, 0
@@ -32,8 +34,6 @@ func (s *search) begin(src []byte) {
 }
 
 func load32(b []byte, i int) uint32 { return le.Uint32(b[i:]) }
-
-func load64(b []byte, i int) uint64 { return le.Uint64(b[i:]) }
 
 func hash4(v uint32) uint32 { return v * 2654435761 >> (32 - headsLog) }
 
@@ -107,3 +107,26 @@ func common(src []byte, q, p int) int {
 	}
 	return n
 }
+
+// enter puts the places up to p into their chains. It returns the last that may have
+// the same three bytes as p, and the last that may have the same four.
+func (s *search) enter(p int) (three, four uint32) {
+	heads, heads3, at := s.heads, s.heads3, s.base+uint32(s.next)
+	src := s.src[s.next : p+8]
+	chain := s.chain[s.next : p+1]
+	for i := range chain {
+		v := le.Uint32(src)
+		src = src[1:]
+		h3, h4 := hash3(v), hash4(v)
+		three, four = heads3[h3], heads[h4]
+		heads3[h3], heads[h4] = at, at
+		chain[i] = four
+		at++
+	}
+	s.next = p + 1
+	return three, four
+}
+
+const heads3Log = 15
+
+func hash3(v uint32) uint32 { return v << 8 * 2654435761 >> (32 - heads3Log) }

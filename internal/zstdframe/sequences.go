@@ -163,7 +163,7 @@ func (f *field) choose(b []byte, n uint32) ([]byte, mode) {
 }
 
 // appendSequences appends the section of sequences (section 3.1.1.3.2), and
-// returns false if there is a decoder that it could confuse. It moves e.recent on.
+// returns false if there is a decoder that it could confuse. It moves e.known on.
 func (e *Encoder) appendSequences(b []byte, seqs []sequence) ([]byte, bool) {
 	n := len(seqs)
 	switch {
@@ -206,7 +206,7 @@ func (e *Encoder) code(seqs []sequence) {
 	}
 	literals, offsets, matches, values := e.literal.codes[:n], e.offset.codes[:n], e.match.codes[:n], e.values[:n]
 	for i, s := range seqs {
-		v := e.recent.value(s.distance, s.literals)
+		v := e.known.value(s.distance, s.literals)
 		l, o, m := literalCode(s.literals), uint8(bits.Len32(v)-1), matchCode(s.length-minMatch)
 		values[i], literals[i], offsets[i], matches[i] = v, l, o, m
 		e.literal.counts[l%maxSymbols]++
