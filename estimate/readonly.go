@@ -58,7 +58,7 @@ func (r ratio) guess(c *Content) int64 {
 
 // The guesses for squashfs, of the same system as those of likely.go.
 var squashfsRatios = map[squashfs.Compression]ratio{
-	squashfs.Zstd: {34, 36}, squashfs.Gzip: {35, 38}, squashfs.LZ4: {42, 48}, squashfs.XZ: {31, 33}, squashfs.None: {96, 0},
+	squashfs.Zstd: {32, 33}, squashfs.Gzip: {35, 38}, squashfs.LZ4: {42, 48}, squashfs.XZ: {31, 33}, squashfs.None: {96, 0},
 }
 
 // Squashfs estimates a squashfs file system of these options.
