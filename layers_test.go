@@ -78,7 +78,7 @@ var layers = map[string][]string{
 	"closure":     {"narinfo", "storepath"},
 	"layering":    {"narinfo", "storepath"},
 	"estimate":    {"narinfo", "rootfs", "storepath", "image/cpio", "image/erofs", "image/ext4", "image/squashfs"},
-	"substituter": {"narinfo", "storepath", "nixhash", "internal/atomicfile", "internal/decompress", "internal/keylock"},
+	"substituter": {"narinfo", "storepath", "nixhash", "internal/ahead", "internal/atomicfile", "internal/decompress", "internal/keylock"},
 
 	// Where it goes to.
 	"image/oci/registry": {"image/oci"},

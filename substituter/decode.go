@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"thaw/internal/ahead"
 	"thaw/internal/decompress"
 	"thaw/narinfo"
 	"thaw/nixhash"
@@ -66,10 +67,12 @@ func (d *decoder) decode(ctx context.Context, raw io.Reader, info *narinfo.Info,
 	}
 	plain, err := d.budget.NewReader(ctx, codec, br, info.NarSize, d.helpers(info.NarSize))
 	if err == nil {
-		err = newVerifier(&withContext{ctx, plain}, info).give(take)
+		v := newVerifier(&withContext{ctx, plain}, info)
+		err = v.give(take, d.team.Jobs > 2)
 		if s, ok := raw.(*spoolReader); ok && err != nil {
-			s.stop() // a decoder that reads ahead may wait for more
+			s.stop() // who reads ahead may wait for more
 		}
+		v.close()
 		err = errors.Join(err, plain.Close())
 	}
 	var taken takenError
@@ -149,6 +152,8 @@ type verifier struct {
 	sum  hash.Hash      // nil if the bytes are known to be right
 	ca   io.WriteCloser // nil unless the NAR's content address must be checked
 	err  error
+
+	beside *ahead.Reader // of it, where it is read ahead
 }
 
 func newVerifier(r io.Reader, info *narinfo.Info) *verifier {
@@ -213,20 +218,49 @@ func own(err error) error {
 }
 
 // give lets take have the NAR, and reads what it leaves: whatever take says of wrong
-// bytes, that they are wrong is the error.
-func (v *verifier) give(take taker) error {
-	err := take(v)
+// bytes, that they are wrong is the error. If aside is set, a large NAR is hashed in a
+// goroutine of its own, and close ends that: two processors are busy with decoding and
+// with all else, so it is for more.
+func (v *verifier) give(take taker, aside bool) error {
+	nar := &noted{r: v}
+	if aside && v.sum != nil && v.left >= worthAside {
+		v.beside = ahead.New(v)
+		nar.r = v.beside
+	}
+	err := take(nar)
 	var local *fs.PathError
-	if v.err == nil && errors.As(err, &local) { // the disk is full, say
+	if nar.err == nil && errors.As(err, &local) { // the disk is full, say
 		return takenError{err}
 	}
-	if _, rest := copyBuffer(io.Discard, v); rest != nil {
+	if _, rest := copyBuffer(io.Discard, nar); rest != nil {
 		return rest
 	}
 	if err != nil {
 		return takenError{err}
 	}
 	return nil
+}
+
+// worthAside is from which size on a NAR is hashed beside what is done with it, in bytes.
+const worthAside = 8 << 20
+
+// close ends what give began. v must not be waiting for input that does not come.
+func (v *verifier) close() {
+	if v.beside != nil {
+		v.beside.Close()
+	}
+}
+
+// noted remembers how reading ended.
+type noted struct {
+	r   io.Reader
+	err error
+}
+
+func (n *noted) Read(p []byte) (int, error) {
+	k, err := n.r.Read(p)
+	n.err = err
+	return k, err
 }
 
 // writeTo writes the NAR to w.

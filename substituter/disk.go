@@ -321,6 +321,7 @@ func (d *Disk) read(ctx context.Context, info *narinfo.Info, take taker) error {
 		return err
 	}
 	defer f.Close()
+	aside := take != nil && d.decoder.team.Jobs > 2
 	if take == nil {
 		take = writeTo(io.Discard)
 	}
@@ -328,7 +329,9 @@ func (d *Disk) read(ctx context.Context, info *narinfo.Info, take taker) error {
 	if err != nil {
 		return err
 	}
-	if err := newVerifier(&withContext{ctx, f}, info).give(take); err != nil {
+	v := newVerifier(&withContext{ctx, f}, info)
+	defer v.close()
+	if err := v.give(take, aside); err != nil {
 		return err
 	}
 	now, err := identify(f)

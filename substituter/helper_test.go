@@ -150,7 +150,7 @@ func newRigWith(t testing.TB, rule fault.Rule, dir string, urls ...string) *rig 
 		rule = fault.Rule{} // only the first cache is at fault
 		list.Caches = append(list.Caches, c)
 	}
-	if r.Disk, err = OpenDisk(dir, list, narinfo.Keys{signer.Key()}, 2, ev); err != nil {
+	if r.Disk, err = OpenDisk(dir, list, narinfo.Keys{signer.Key()}, 3, ev); err != nil {
 		t.Fatal(err)
 	}
 	return r

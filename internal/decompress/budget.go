@@ -103,11 +103,13 @@ func (r *beside) Close() error {
 // crew returns a decoder of several parts of a stream at a time, which are blocks of xz
 // or frames of zstd, and what it takes of the budget in all; weight is taken already. It
 // is nil where there is only one part, or room for one if the others are to have theirs.
+// Zstd is decoded so fast that what is done with it takes another processor, beside it:
+// only a third one makes that faster.
 func (b *Budget) crew(name string, r *bufio.Reader, head []byte, size int64, team Team, weight int64) (io.ReadCloser, int64, error) {
 	packed, output := parts(name, head)
 	most := max(packed, output)
 	// What does not fit would not be decoded side by side.
-	if team.Spare == nil || output == 0 || size <= output || most > b.size {
+	if team.Spare == nil || name == "zstd" && team.Jobs < 3 || output == 0 || size <= output || most > b.size {
 		return nil, 0, nil
 	}
 	part := output + packed + packed/4 // others may be packed less well

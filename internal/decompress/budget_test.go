@@ -206,6 +206,7 @@ func TestTeam(t *testing.T) {
 		{"no room", "xz", blocks, 4, 4, 0, false, false},
 		{"frames, nobody else", "zstd", frames, 1, 0, 4, false, false},
 		{"frames, nobody to spare", "zstd", frames, 4, 0, 4, true, false},
+		{"frames, two at work", "zstd", frames, 2, 2, 4, false, false},
 		{"frames, many", "zstd", frames, 64, 64, 64, true, true},
 		{"one frame", "zstd", frame, 4, 4, 4, false, false},
 		{"frames, no room", "zstd", frames, 4, 4, 0, false, false},
