@@ -34,7 +34,7 @@ type Encoder struct {
 	offset     field
 	match      field
 	values     []uint32
-	sums       *[pieces + 1]sum
+	sums       *[mostPieces + 1]sum
 	cuts       []int
 }
 
@@ -67,7 +67,7 @@ func (e *Encoder) frame(dst, src []byte) []byte {
 	e.literal.fixed, e.literal.most, e.literal.repeat = literalFixed, 9, false
 	e.offset.fixed, e.offset.most, e.offset.repeat = offsetFixed, 8, false
 	e.match.fixed, e.match.most, e.match.repeat = matchFixed, 9, false
-	e.begin(src)
+	e.begin(src, e.Fast)
 	for start := 0; ; start += maxBlock {
 		end := min(start+maxBlock, len(src))
 		e.parse(start, end)
@@ -100,7 +100,7 @@ func (e *Encoder) blocks(dst, src []byte, last, first bool) []byte {
 func (e *Encoder) parse(start, end int) {
 	e.seqs = e.seqs[:0]
 	if e.Fast {
-		e.parseLazily(start, end, 3, 1)
+		e.parseFast(start, end)
 	} else {
 		e.parseOptimally(start, end)
 	}

@@ -19,7 +19,7 @@ type node struct {
 	price    uint32
 	length   uint32 // of the match that ends here; 0 is a literal
 	distance uint32
-	literals uint32 // that lie in front of the place, once it is known how it is reached
+	literals uint32 // that lie in front of the place; of places whose matches are looked for
 }
 
 const (
@@ -27,7 +27,7 @@ const (
 	// enough is the length of a match that is taken without more ado.
 	enough = 20
 	// candidates is how many places in a chain are looked at.
-	candidates = 6
+	candidates = 5
 	// slack is how much dearer the next place must be for a search to begin at this
 	// one, in 256ths of a bit.
 	slack     = 8 << 8
@@ -53,10 +53,9 @@ func (e *Encoder) parseOptimally(start, end int) {
 	o.prices.begin(src[start:])
 	limit := end - 8
 	anchor := start
-	last := e.known
+	o.recent[0] = e.known
 	for p := max(start, 1); p < limit; {
 		o.nodes[0] = node{price: origin, literals: uint32(p - anchor)}
-		o.recent[0] = last
 		final := o.edges(src, p, 0)
 		if o.reach == 0 && final.length == 0 {
 			p += 1 + (p-anchor)>>8
@@ -69,7 +68,7 @@ func (e *Encoder) parseOptimally(start, end int) {
 		first := len(e.seqs)
 		e.seqs = o.back(e.seqs, at, final)
 		for _, s := range e.seqs[first:] {
-			v := last.value(s.distance, s.literals)
+			v := o.recent[0].value(s.distance, s.literals)
 			o.prices.count(s, v, src[anchor:anchor+int(s.literals)])
 			anchor += int(s.literals + s.length)
 		}
@@ -100,11 +99,9 @@ func (o *optimizer) walk(src []byte, p int) (at int, final match) {
 		} else {
 			from := at - int(n.length)
 			now = o.recent[from]
-			now.value(n.distance, o.nodes[from].literals)
+			now.move(n.distance, o.nodes[from].literals)
 			literals = 0
 		}
-		n.literals = literals
-		o.recent[at] = now
 		if at >= mostNodes || p+at >= len(src)-8 {
 			return at, match{}
 		}
@@ -113,6 +110,7 @@ func (o *optimizer) walk(src []byte, p int) (at int, final match) {
 		if o.nodes[at+1].price <= n.price+slack {
 			continue
 		}
+		n.literals, o.recent[at] = literals, now
 		if final = o.edges(src, p+at, at); final.length > 0 || at >= o.reach {
 			return at, final
 		}
@@ -122,17 +120,22 @@ func (o *optimizer) walk(src []byte, p int) (at int, final match) {
 // back appends the sequences of the way to a node and of the match there.
 func (o *optimizer) back(seqs []sequence, at int, final match) []sequence {
 	first := len(seqs)
-	if final.length > 0 {
-		seqs = append(seqs, sequence{o.nodes[at].literals, final.length, final.distance})
-	}
-	for at > 0 {
-		n := &o.nodes[at]
-		if n.length == 0 {
-			at -= min(int(n.literals), at)
-			continue
+	for m := final; ; {
+		literals := uint32(0)
+		for ; at > 0 && o.nodes[at].length == 0; at-- {
+			literals++
 		}
-		at -= int(n.length)
-		seqs = append(seqs, sequence{o.nodes[at].literals, n.length, n.distance})
+		if at == 0 {
+			literals += o.nodes[0].literals
+		}
+		if m.length > 0 {
+			seqs = append(seqs, sequence{literals, m.length, m.distance})
+		}
+		if at == 0 {
+			break
+		}
+		m = match{o.nodes[at].length, o.nodes[at].distance}
+		at -= int(m.length)
 	}
 	for i, k := first, len(seqs)-1; i < k; i, k = i+1, k-1 {
 		seqs[i], seqs[k] = seqs[k], seqs[i]
@@ -151,7 +154,7 @@ func (o *optimizer) edges(src []byte, p, at int) match {
 	if n.literals == 0 {
 		r = recent{r[1], r[2], r[0] - 1}
 	}
-	for i, d := range r {
+	for i, d := range &r {
 		if d-1 >= uint32(p) || (load32(src, p-int(d))^here)<<8 != 0 {
 			continue
 		}

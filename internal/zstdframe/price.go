@@ -37,11 +37,11 @@ var (
 // begin sets prices for a block, of which only the bytes are known.
 func (p *prices) begin(src []byte) {
 	p.literals = [256]uint32{}
-	for _, c := range src {
-		p.literals[c]++
+	for i := 0; i < len(src); i += 4 {
+		p.literals[src[i]]++
 	}
 	for i := range p.literals {
-		p.literals[i] = p.literals[i]>>7 + 1
+		p.literals[i] = p.literals[i]>>5 + 1
 	}
 	for i := range p.runs {
 		p.runs[i] = 1 + guessRuns[i]*2

@@ -55,6 +55,17 @@ func (r *recent) value(distance, literals uint32) uint32 {
 	return distance + 3
 }
 
+// move makes a distance the last, as value does.
+func (r *recent) move(distance, literals uint32) {
+	switch {
+	case distance == r[0] && literals > 0:
+	case distance == r[1]:
+		r[0], r[1] = distance, r[0]
+	default:
+		r[0], r[1], r[2] = distance, r[0], r[1]
+	}
+}
+
 // A mode is how the table of a field comes to the decoder.
 type mode uint8
 

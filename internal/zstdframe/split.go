@@ -8,18 +8,22 @@ type sum struct {
 	matches  [53]uint32
 }
 
-// pieces is into how many a block is cut, at most.
-const pieces = 16
+// mostPieces is into how many a block is cut, at most; half as many if it is to be fast.
+const mostPieces = 16
 
 // split returns where to cut the sequences of a block: into blocks of their own,
 // whose tables fit better. Only the cuts between pieces of as many sequences each
 // are considered. sums[i] is of all before piece i.
 func (e *Encoder) split(src []byte, seqs []sequence) (cuts []int) {
-	if len(seqs) < pieces*8 {
+	pieces := mostPieces
+	if e.Fast {
+		pieces /= 2
+	}
+	if len(seqs) < 8*pieces {
 		return append(e.cuts[:0], len(seqs))
 	}
 	if e.sums == nil {
-		e.sums = new([pieces + 1]sum)
+		e.sums = new([mostPieces + 1]sum)
 	}
 	now := sum{}
 	known := e.known
