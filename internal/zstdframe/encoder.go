@@ -6,12 +6,14 @@
 // frame has its content's size in its header, is its own window, and has no
 // checksum. It is determined by the content and the strength alone.
 //
+// On its way, content becomes sequences of literals and matches, by a fast or a
+// thorough search. These are cut into blocks where their statistics change, and each
+// block is encoded with the tables that make it shortest.
+//
 // Comments name the sections of RFC 8878.
 package zstdframe
 
-import (
-	"github.com/klauspost/compress/huff0"
-)
+import "github.com/klauspost/compress/huff0"
 
 // MaxSize is how many bytes a frame has at most.
 const MaxSize = 1 << 20
@@ -25,6 +27,8 @@ type Encoder struct {
 	optimizer
 	seqs []sequence // of the block at hand
 	kept []byte     // its literals
+	sums *[mostPieces + 1]sum
+	cuts []int
 
 	// What the decoder knows of the blocks before.
 	known      recent
@@ -33,9 +37,7 @@ type Encoder struct {
 	literal    field
 	offset     field
 	match      field
-	values     []uint32
-	sums       *[mostPieces + 1]sum
-	cuts       []int
+	values     []uint32 // that stand for the distances of the block at hand
 }
 
 // Append appends src as a frame, or as several if it is longer than MaxSize, and

@@ -143,15 +143,16 @@ func (o *optimizer) back(seqs []sequence, at int, final match) []sequence {
 	return seqs
 }
 
-// edges prices the matches of a node. It returns one that is long enough to be
-// taken as it is.
+// edges offers the matches of a place, which is node at: those at recent distances,
+// the last of three bytes, and those of four bytes or more that are longer than all
+// nearer ones. It returns one that is long enough to be taken as it is, if any.
 func (o *optimizer) edges(src []byte, p, at int) match {
 	n := &o.nodes[at]
 	base := n.price + o.prices.run[0]
 	here := load32(src, p)
-	length := minMatch - 1
+	length := minMatch - 1 // of the longest match so far
 	r := o.recent[at]
-	if n.literals == 0 {
+	if n.literals == 0 { // as value has it
 		r = recent{r[1], r[2], r[0] - 1}
 	}
 	for i, d := range &r {
@@ -169,40 +170,40 @@ func (o *optimizer) edges(src []byte, p, at int) match {
 	if p+length >= len(src) {
 		return match{}
 	}
-	near, c := o.enter(p)
-	known := minMatch
-	if length < minMatch && near >= o.base {
-		q := int(near - o.base)
+	three, c := o.enter(p)
+	least := minMatch // what no match before has been offered for
+	if length < minMatch && three >= o.base {
+		q := int(three - o.base)
 		if (load32(src, q)^here)<<8 == 0 {
 			length = minMatch + common(src, q+minMatch, p+minMatch)
 			if length >= enough {
 				return match{uint32(length), uint32(p - q)}
 			}
-			d := uint32(p - q)
-			o.offer(at, known, length, d, base+o.prices.offset[offsetCode(d+3)])
-			known = length + 1
+			o.offer(at, least, length, uint32(p-q), base+o.prices.distance(p-q))
+			least = length + 1
 		}
+	}
+	if length < minMatch {
+		length = minMatch
 	}
 	if p+length >= len(src) {
 		return match{}
 	}
 	chain := o.chain[:len(src)]
-	tail := load32(src, p+max(length, minMatch)-minMatch)
-	for depth := candidates; c >= o.base && depth > 0; depth-- {
+	tail := load32(src, p+length-minMatch) // with the byte that would make it longer
+	for n := candidates; c >= o.base && n > 0; n-- {
 		q := int(c - o.base)
-		if load32(src, q+max(length, minMatch)-minMatch) == tail {
+		if load32(src, q+length-minMatch) == tail {
 			if k := common(src, q, p); k > length {
-				d := uint32(p - q)
 				if k >= enough {
-					return match{uint32(k), d}
+					return match{uint32(k), uint32(p - q)}
 				}
-				length = k
-				o.offer(at, known, k, d, base+o.prices.offset[offsetCode(d+3)])
-				known = k + 1
+				o.offer(at, least, k, uint32(p-q), base+o.prices.distance(p-q))
+				length, least = k, k+1
 				if p+k >= len(src) {
 					break
 				}
-				tail = load32(src, p+length-minMatch)
+				tail = load32(src, p+k-minMatch)
 			}
 		}
 		c = chain[q]
@@ -210,7 +211,8 @@ func (o *optimizer) edges(src []byte, p, at int) match {
 	return match{}
 }
 
-// offer offers a match to the nodes behind one, in lengths from least to most.
+// offer offers a match to the nodes behind one, in lengths from least to most. The
+// price is of all but the length.
 func (o *optimizer) offer(at, least, most int, distance, price uint32) {
 	o.reach = max(o.reach, at+most)
 	prices := o.prices.match[least-minMatch : most-minMatch+1]

@@ -34,14 +34,16 @@ var (
 	}
 )
 
-// begin sets prices for a block, of which only the bytes are known.
+// begin sets prices for a block, of which only the bytes are known: each fourth of
+// them is looked at, and all together weigh about as much as a thousand literals. The
+// guess weighs as much as 800 sequences.
 func (p *prices) begin(src []byte) {
 	p.literals = [256]uint32{}
 	for i := 0; i < len(src); i += 4 {
 		p.literals[src[i]]++
 	}
 	for i := range p.literals {
-		p.literals[i] = p.literals[i]>>5 + 1
+		p.literals[i] = p.literals[i]>>5 + 1 // nothing is impossible
 	}
 	for i := range p.runs {
 		p.runs[i] = 1 + guessRuns[i]*2
@@ -67,7 +69,7 @@ func (p *prices) set() {
 	entropy(run[:], p.runs[:], literalBits[:])
 	entropy(p.offset[:], p.offsets[:], nil)
 	entropy(match[:], p.matches[:], matchBits[:])
-	for code := range p.offset {
+	for code := range p.offset { // as many bits follow
 		p.offset[code] += uint32(code) << 8
 	}
 	for n := range p.run {
@@ -80,6 +82,9 @@ func (p *prices) set() {
 		p.match[n] = match[matchCodes[n]]
 	}
 }
+
+// distance returns the price of a distance that is not recent.
+func (p *prices) distance(d int) uint32 { return p.offset[offsetCode(uint32(d)+3)] }
 
 // entropy sets what each symbol takes, with the bits that follow it.
 func entropy(price, counts []uint32, extra []uint8) {
@@ -96,7 +101,8 @@ func entropy(price, counts []uint32, extra []uint8) {
 	}
 }
 
-// count takes a sequence into account, whose distance has that value.
+// count takes a sequence into account, whose distance has that value. Literals weigh
+// more than the bytes of which they were guessed.
 func (p *prices) count(s sequence, value uint32, literals []byte) {
 	for _, c := range literals {
 		p.literals[c] += 4
