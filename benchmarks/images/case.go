@@ -74,7 +74,7 @@ func (b *bench) cases(t *tree, wanted []effort) ([]comparison, error) {
 		effort     effort
 	}{
 		{"zstd", "zstd, level 15, its default", "-comp zstd", quick},
-		{"zstd", "zstd, level 10", "-comp zstd -Xcompression-level 10", slow},
+		{"zstd", "zstd, level 10", "-comp zstd -Xcompression-level 10", medium},
 		{"zstd fast", "zstd, level 6", "-comp zstd -Xcompression-level 6", quick},
 		{"zstd fast", "zstd, level 3", "-comp zstd -Xcompression-level 3", medium},
 		{"gzip", "gzip, level 9, its default", "-comp gzip", slow},

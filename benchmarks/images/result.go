@@ -101,10 +101,10 @@ which nobody waits for. MB are 1,000,000 bytes; of ext4, they are those that are
 holes, as mkfs.ext4 is told the size of the image: 5/4 of ours, which is as small as it
 can be.
 
-mksquashfs gets the same block size, 128 KiB. Our best encoder of zstd is nearest to
-levels 10 and 11 of the C library, so it is put beside 10 and beside the 15 that
-mksquashfs itself takes; the fast one stands for 6 to 9. Its levels of gzip are the
-same numbers, 9 and 6. mkfs.erofs gets the same size of clusters and packs
+mksquashfs gets the same block size, 128 KiB. Our encoder of zstd makes about what
+levels 13 to 15 of the C library make, so it is put beside the 15 that mksquashfs
+itself takes, and beside 10, which takes as long; the fast one stands for 6. Its levels
+of gzip are the same numbers, 9 and 6. mkfs.erofs gets the same size of clusters and packs
 the ends of files as ours does. qemu-img converts the disk that is our ext4 of the
 tree. mkfs.erofs and mkfs.ext4 use one core, mksquashfs and qemu-img all.
 
