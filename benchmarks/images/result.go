@@ -103,7 +103,7 @@ can be.
 
 mksquashfs gets the same block size, 128 KiB. Our encoder of zstd makes about what
 levels 13 to 15 of the C library make, so it is put beside the 15 that mksquashfs
-itself takes, and beside 10, which takes as long; the fast one stands for 6. Its levels
+itself takes, and beside 10, the nearest in time; the fast one stands for 6. Its levels
 of gzip are the same numbers, 9 and 6. mkfs.erofs gets the same size of clusters and packs
 the ends of files as ours does. qemu-img converts the disk that is our ext4 of the
 tree. mkfs.erofs and mkfs.ext4 use one core, mksquashfs and qemu-img all.
