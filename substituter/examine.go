@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"thaw/internal/decompress"
 	"thaw/narinfo"
@@ -58,21 +59,28 @@ func (r *Remote) Examine(ctx context.Context, p storepath.Path, depth Depth, bud
 }
 
 func (r *Remote) examineNAR(ctx context.Context, info *narinfo.Info, depth Depth, budget *decompress.Budget) (problems []string, err error) {
-	var body *Body
 	for p := r.Retry.start(); ; {
-		if body, err = r.From.Get(ctx, info.URL, Part{Silence: p.silence(silenceNAR)}); err == nil {
-			break
+		if problems, err = r.tryNAR(ctx, info, depth, budget, p.silence(silenceNAR)); err == nil {
+			return problems, nil
 		}
 		if err = p.again(ctx, err, 0); err != nil {
 			break
 		}
 	}
-	switch {
-	case KindOf(err) == NotFound:
+	switch KindOf(err) {
+	case NotFound:
 		return []string{fmt.Sprintf("NAR: there is no %q", clip(info.URL))}, nil
-	case KindOf(err) == Integrity:
+	case Integrity:
 		return []string{"NAR: " + errors.Unwrap(err).Error()}, nil
-	case err != nil:
+	}
+	return nil, err
+}
+
+// tryNAR is one attempt of examineNAR. A body may break off because the decoder had to
+// wait for its share of the budget.
+func (r *Remote) tryNAR(ctx context.Context, info *narinfo.Info, depth Depth, budget *decompress.Budget, silence time.Duration) (problems []string, err error) {
+	body, err := r.From.Get(ctx, info.URL, Part{Silence: silence})
+	if err != nil {
 		return nil, err
 	}
 	defer body.Close()

@@ -165,14 +165,14 @@ func otherInfo() []byte {
 // A fault in the only cache is the right error, in bounded time, and leaves
 // nothing behind. Where there is a second cache it does no harm.
 func TestFaults(t *testing.T) {
-	files := subjectCache("zstd")
+	frames, files := subjectCache(fault.Frames), subjectCache("zstd")
 	p := fault.Path(subject)
 	healthy := fault.New(t, files)
 	for _, tt := range faultCases() {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			t.Run("alone", func(t *testing.T) {
-				server := fault.New(t, files, tt.rule)
+				server := fault.New(t, frames, tt.rule)
 				dir := t.TempDir()
 				r := newRigWith(t, tt.rule, dir, server.URL)
 				nar, err := r.get(t, p)
@@ -228,7 +228,7 @@ func files2(t *testing.T, dir string) string { return strings.Join(files(t, dir)
 
 // A fault that passes is not noticed.
 func TestFaultsThatPass(t *testing.T) {
-	files := subjectCache("zstd")
+	caches := []fault.Files{subjectCache(fault.Frames), subjectCache("zstd")} // in turns
 	p := fault.Path(subject)
 	faults := map[string]fault.Fault{
 		"408": fault.Status(408), "500": fault.Status(500), "502": fault.Status(502), "504": fault.Status(504),
@@ -245,7 +245,7 @@ func TestFaultsThatPass(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, %d times", name, first), func(t *testing.T) {
 				t.Parallel()
 				rule := fault.Rule{First: first, Fault: f}
-				server := fault.New(t, files, rule)
+				server := fault.New(t, caches[first-1], rule)
 				r := newRigWith(t, rule, t.TempDir(), server.URL)
 				nar, err := r.get(t, p)
 				if err != nil || !bytes.Equal(nar, subjectNAR) {
@@ -266,7 +266,7 @@ func TestFaultsThatPass(t *testing.T) {
 
 // Without FileSize and length, only the NAR itself can tell that it is cut off.
 func TestCutOffUnseen(t *testing.T) {
-	for _, codec := range []string{"none", "zstd", "gzip", "br"} {
+	for _, codec := range []string{"none", "zstd", fault.Frames, "gzip", "br"} {
 		t.Run(codec, func(t *testing.T) {
 			files := subjectCache(codec)
 			info, err := narinfo.Parse(files[fault.Path(subject).Hash()+".narinfo"])

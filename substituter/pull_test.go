@@ -1,14 +1,21 @@
 package substituter
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"testing"
+	"time"
 
+	"thaw/internal/decompress"
 	fault "thaw/internal/faultserver"
+	"thaw/narinfo"
+	"thaw/nixhash"
 )
 
 // Pull gives a NAR that is large enough to be hashed and decoded beside what is done with
@@ -41,8 +48,10 @@ func TestPull(t *testing.T) {
 	}{
 		{"whole, none", nil, "none", nil, nil, 0},
 		{"whole, zstd", nil, "zstd", nil, nil, 0},
+		{"whole, frames of zstd", nil, fault.Frames, nil, nil, 0},
 		{"cut off once", cut, "none", nil, nil, 0},
 		{"cut off once, zstd", cut, "zstd", nil, nil, 0},
+		{"cut off once, frames of zstd", cut, fault.Frames, nil, nil, 0},
 		{"taken in part", nil, "none", first(1000, nil), nil, 0},
 		{"a wrong byte", flipped, "none", nil, nil, Integrity},
 		{"a wrong byte that nobody reads", flipped, "none", first(1000, nil), nil, Integrity},
@@ -51,6 +60,7 @@ func TestPull(t *testing.T) {
 		{"the disk is full", nil, "zstd", first(1000, full), full, 0},
 		{"the disk is full, and no more comes", stalled, "none", first(1000, full), full, 0},
 		{"the disk is full, and no more comes, zstd", stalled, "zstd", first(1000, full), full, 0},
+		{"the disk is full, and no more comes, frames of zstd", stalled, fault.Frames, first(1000, full), full, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			noLeaks(t)
@@ -117,4 +127,68 @@ func TestPull(t *testing.T) {
 			t.Errorf("damaged: %d bytes of %d, %v", len(got), len(large), err)
 		}
 	})
+}
+
+// A large NAR is hashed in a goroutine of its own, a small one and one of known bytes are
+// not.
+func TestHashedAside(t *testing.T) {
+	for _, test := range []struct {
+		size  int64
+		aside bool
+		want  bool
+	}{{worthAside, true, true}, {worthAside, false, false}, {worthAside - 1, true, false}} {
+		nar := make([]byte, test.size)
+		info := &narinfo.Info{NarSize: test.size, NarHash: nixhash.Sum256(nar)}
+		v := newVerifier(bytes.NewReader(nar), info)
+		if err := v.give(writeTo(io.Discard), test.aside); err != nil || (v.beside != nil) != test.want {
+			t.Errorf("%d bytes, aside %v: %v, %v", test.size, test.aside, v.beside != nil, err)
+		}
+		v.close()
+		v = newVerifier(bytes.NewReader(nar), info).unhashed()
+		if err := v.give(writeTo(io.Discard), true); err != nil || v.beside != nil {
+			t.Errorf("%d known bytes: %v, %v", test.size, v.beside != nil, err)
+		}
+	}
+}
+
+// Who only looks at a NAR waits for the budget of decoders, too, and goes on.
+func TestLooksShareMemory(t *testing.T) {
+	cache := subjectCache("zstd")
+	server := fault.New(t, cache, fault.Rule{Path: aNAR, First: 1, Fault: fault.CutPercent(50, fault.WithLength, fault.Close)})
+	r := newRig(t, t.TempDir(), server.URL)
+	info, err := r.Info(t.Context(), fault.Path(subject))
+	if err != nil {
+		t.Fatal(err)
+	}
+	budget := r.Disk.decoder.budget
+	for name, look := range map[string]func(ctx context.Context) error{
+		"Peek": func(ctx context.Context) error {
+			return r.Peek(ctx, info, func(nar io.Reader) error {
+				_, err := io.ReadFull(nar, make([]byte, 10))
+				return err
+			})
+		},
+		"Examine": func(ctx context.Context) error {
+			problems, err := r.Next.Caches[0].Examine(ctx, info.StorePath, Contents, budget)
+			if len(problems) > 0 {
+				return errors.New(problems[0])
+			}
+			return err
+		},
+	} {
+		// One that may take more than all of it.
+		all, err := budget.NewReader(t.Context(), "br", bufio.NewReader(strings.NewReader("")), -1, decompress.Team{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		hasty, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		if err := look(hasty); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s, where there is no room: %v", name, err)
+		}
+		cancel()
+		all.Close()
+		if err := look(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

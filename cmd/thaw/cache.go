@@ -301,15 +301,15 @@ func (a *app) examine(ctx context.Context, ui *ui, r *substituter.Remote, paths 
 		})
 	}
 	g.Wait()
-	if trouble != nil {
-		return trouble
-	}
 	bad := 0
 	for i, problems := range found {
 		for _, text := range problems {
 			fmt.Fprintf(a.stdout, "%s\t%s\n", paths[i], text)
 		}
 		bad += min(len(problems), 1)
+	}
+	if trouble != nil {
+		return trouble
 	}
 	ui.step("examined", "%s of %s, %d with problems", count(len(paths), "path"), r, bad)
 	if bad > 0 {

@@ -26,6 +26,9 @@ const (
 	keptSuffix = ".old" // of what was replaced and may have to come back: no orphan
 )
 
+// flock is a variable so that a test can do something just before it.
+var flock = unix.Flock
+
 // File is a file that is being written.
 type File struct {
 	*os.File
@@ -64,7 +67,7 @@ func create(dir, name string, perm fs.FileMode) (*File, error) {
 			return nil, &fs.PathError{Op: "create", Path: filepath.Join(dir, name), Err: errors.Unwrap(err)}
 		}
 		// A file system without locks costs only the removal of orphans.
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err = flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		var st unix.Stat_t
 		if err == unix.EWOULDBLOCK || unix.Fstat(int(f.Fd()), &st) == nil && st.Nlink == 0 {
 			f.Close() // being taken for an orphan, or removed as one, before it was locked
@@ -151,7 +154,7 @@ func CreateDir(path string) (*Dir, error) {
 		if err != nil {
 			return nil, err
 		}
-		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err = flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if _, statErr := os.Lstat(temp); err == unix.EWOULDBLOCK || errors.Is(statErr, fs.ErrNotExist) {
 			lock.Close() // being taken for an orphan, or removed as one
 			continue

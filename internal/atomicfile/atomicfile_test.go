@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func names(t *testing.T, dir string) (out []string) {
@@ -114,5 +116,55 @@ func TestDir(t *testing.T) {
 	}
 	if err := full.Commit(); err == nil || len(names(t, parent)) != 1 {
 		t.Errorf("a directory that is not empty is replaced: %v", err)
+	}
+}
+
+// What another process takes for an orphan before it is locked, and removes then, is
+// given up for another.
+func TestTakenForAnOrphan(t *testing.T) {
+	create := map[string]func(string) (Part, error){
+		"file":      func(path string) (Part, error) { return Create(path, 0o600) },
+		"directory": func(path string) (Part, error) { return CreateDir(path) },
+	}
+	for name, create := range create {
+		for _, late := range []bool{false, true} { // whether it is removed after the attempt to lock it
+			dir := t.TempDir()
+			var taken *os.File
+			flock = func(fd, how int) error {
+				if taken != nil {
+					return unix.Flock(fd, how)
+				}
+				var err error
+				if taken, err = os.Open(filepath.Join(dir, names(t, dir)[0])); err != nil {
+					t.Fatal(err)
+				}
+				if err := unix.Flock(int(taken.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+					t.Fatal(err)
+				}
+				if !late {
+					os.Remove(taken.Name())
+					taken.Close()
+				}
+				return unix.Flock(fd, how)
+			}
+			t.Cleanup(func() { flock = unix.Flock })
+			p, err := create(filepath.Join(dir, "out"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if late {
+				os.Remove(taken.Name())
+				taken.Close()
+			}
+			if temp, _ := p.place(); temp == taken.Name() {
+				t.Errorf("%s, late %v: it goes on with what is not its own", name, late)
+			}
+			if err := CommitAll(p); err != nil {
+				t.Errorf("%s, late %v: %v", name, late, err)
+			}
+			if got := names(t, dir); len(got) != 1 || got[0] != "out" {
+				t.Errorf("%s, late %v: there is %q", name, late, got)
+			}
+		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"thaw/internal/testbed"
+	"thaw/xz"
 )
 
 // packed returns what a program makes of a text.
@@ -189,7 +190,7 @@ func TestTeam(t *testing.T) {
 	text := strings.Repeat(noise(block/4)+strings.Repeat("thaw", 3*block/16), 9) + "."
 	blocks := packed(t, text, "xz", "-1", "--threads=2", "--block-size="+fmt.Sprint(block))
 	one := packed(t, text, "xz", "-1")
-	frames := []byte(strings.Repeat(frameOf(t, text[:block]), 9) + frameOf(t, "."))
+	many := []byte(strings.Repeat(frameOf(t, text[:block]), 9) + frameOf(t, "."))
 	frame := []byte(frameOf(t, text))
 	for _, test := range []struct {
 		name, codec   string
@@ -204,12 +205,12 @@ func TestTeam(t *testing.T) {
 		{"many", "xz", blocks, 64, 64, 64, true, true},
 		{"one block", "xz", one, 4, 4, 4, false, false},
 		{"no room", "xz", blocks, 4, 4, 0, false, false},
-		{"frames, nobody else", "zstd", frames, 1, 0, 4, false, false},
-		{"frames, nobody to spare", "zstd", frames, 4, 0, 4, true, false},
-		{"frames, two at work", "zstd", frames, 2, 2, 4, false, false},
-		{"frames, many", "zstd", frames, 64, 64, 64, true, true},
+		{"frames, nobody else", "zstd", many, 1, 0, 4, false, false},
+		{"frames, nobody to spare", "zstd", many, 4, 0, 4, true, false},
+		{"frames, two at work", "zstd", many, 2, 2, 4, false, false},
+		{"frames, many", "zstd", many, 64, 64, 64, true, true},
 		{"one frame", "zstd", frame, 4, 4, 4, false, false},
-		{"frames, no room", "zstd", frames, 4, 4, 0, false, false},
+		{"frames, no room", "zstd", many, 4, 4, 0, false, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var mu sync.Mutex
@@ -236,6 +237,20 @@ func TestTeam(t *testing.T) {
 			z, err := b.NewReader(t.Context(), test.codec, bufio.NewReader(bytes.NewReader(test.stream)), int64(len(text)), team)
 			if err != nil {
 				t.Fatal(err)
+			}
+			switch side := z.(*budgeted).ReadCloser.(type) {
+			case *frames:
+				if !test.asked || test.codec != "zstd" {
+					t.Error("frames are decoded side by side")
+				}
+			case *xz.Reader:
+				if !test.asked || test.codec != "xz" {
+					t.Error("blocks are decoded side by side")
+				}
+			default:
+				if test.asked {
+					t.Errorf("by a %T", side)
+				}
 			}
 			got, err := io.ReadAll(z)
 			if err != nil || string(got) != text {

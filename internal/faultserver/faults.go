@@ -145,7 +145,11 @@ func Encoded(codec, label string) Fault {
 // frameSize is how much of a NAR a frame of zstd has. Nix makes them of 16 MiB.
 const frameSize = 16 << 10
 
-// Compress packs b with gzip, br, zstd in many frames, or none.
+// Frames is zstd in many frames that say what they expand to, in place of one that does
+// not.
+const Frames = "zstd-frames"
+
+// Compress packs b with gzip, br, zstd, [Frames] or none.
 func Compress(codec string, b []byte) []byte {
 	var out bytes.Buffer
 	switch codec {
@@ -160,6 +164,13 @@ func Compress(codec string, b []byte) []byte {
 		w.Write(b)
 		w.Close()
 	case "zstd":
+		w, err := zstd.NewWriter(&out, zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			panic(err)
+		}
+		w.Write(b)
+		w.Close()
+	case Frames:
 		w, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithZeroFrames(true))
 		if err != nil {
 			panic(err)

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 
 	"thaw/narinfo"
 	"thaw/nixhash"
@@ -52,7 +53,7 @@ func (f Files) Add(s Signer, name, codec string, nar []byte, refs ...storepath.P
 	packed := Compress(codec, nar)
 	i := &narinfo.Info{
 		StorePath: Path(name), NarHash: nixhash.Sum256(nar), NarSize: int64(len(nar)), References: refs,
-		Compression: codec, FileHash: nixhash.Sum256(packed), FileSize: int64(len(packed)),
+		Compression: strings.TrimSuffix(codec, "-frames"), FileHash: nixhash.Sum256(packed), FileSize: int64(len(packed)),
 	}
 	i.URL = "nar/" + i.FileHash.Digest32() + ".nar"
 	s.Sign(i)
