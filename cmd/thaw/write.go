@@ -223,6 +223,9 @@ func explainDevice(path string, err error) error {
 		c.hint = fmt.Sprintf("take one of %s or more", inBytes(max(small.Needs, small.Has+1)))
 	case errors.As(err, &sector):
 		c.hint = fmt.Sprintf("build the image with sector-size: %d", sector.Device)
+		if sector.Device != 512 {
+			c.hint += ", as raw or qcow2"
+		}
 	}
 	return c
 }
