@@ -303,11 +303,18 @@ func TestRefusals(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	d := plain()
 	enough := errors.New("enough")
-	for _, phase := range []Phase{Checking, Writing, Verifying} {
+	for _, c := range []struct {
+		phase Phase
+		done  int64
+	}{
+		{Checking, BlockSize}, {Writing, BlockSize}, {Verifying, BlockSize},
+		{Verifying, int64(len(d))}, // when the last block is being read
+	} {
+		phase := c.phase
 		m := dirty(24 * mib)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		_, err := Write(ctx, m, open(t, forms()["zstd"]), func(p Phase, done, total int64) {
-			if p == phase && done >= BlockSize {
+			if p == phase && done >= c.done {
 				cancel(enough)
 			}
 		})
