@@ -49,6 +49,10 @@ type Rule struct {
 	Fault Fault
 }
 
+// Nth is a header by which a client may say how many requests for the file it has made,
+// this one too. Rules believe it: net/http repeats some requests without a word.
+const Nth = "Fault-Nth"
+
 // Server serves Files. Change its fields only before the first request.
 type Server struct {
 	*httptest.Server
@@ -153,6 +157,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.log = append(s.log, Request{Path: name, Header: r.Header.Clone(), Host: r.Host, Close: r.Close})
 	s.counts[name]++
 	nth := s.counts[name]
+	if n, err := strconv.Atoi(r.Header.Get(Nth)); err == nil {
+		nth = n
+	}
 	if s.now++; s.now > s.most {
 		s.most = s.now
 	}
