@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -52,8 +53,17 @@ type stalling struct {
 func calmHTTP(rawURL string, client *http.Client, s HTTPSettings, rule fault.Rule) (Transport, error) {
 	s.Stall = endless
 	h, err := NewHTTP(rawURL, client, s)
+	if err == nil && rule.First > 0 { // both sides shall count alike
+		h.sign = func(req *http.Request) *http.Request {
+			req.Header.Set(fault.Nth, fmt.Sprint(req.Context().Value(nthKey{})))
+			return req
+		}
+	}
 	return &stalling{HTTP: h, rule: rule, asked: map[string]int{}}, err
 }
+
+// nthKey is for how often a file was asked for, in the context of a request.
+type nthKey struct{}
 
 // Get implements [Transport].
 func (s *stalling) Get(ctx context.Context, ref string, part Part) (*Body, error) {
@@ -61,6 +71,7 @@ func (s *stalling) Get(ctx context.Context, ref string, part Part) (*Body, error
 	s.asked[ref]++
 	nth := s.asked[ref]
 	s.mu.Unlock()
+	ctx = context.WithValue(ctx, nthKey{}, nth)
 	part.Silence = 0
 	a := &fault.Answer{Header: http.Header{}, Request: &http.Request{URL: &url.URL{Path: "/" + ref}}}
 	if ok, _ := path.Match(s.rule.Path, ref); s.rule.Fault != nil && (ok || s.rule.Path == "") && (s.rule.First == 0 || nth <= s.rule.First) {
