@@ -210,8 +210,8 @@ func (s *spool) spill() error {
 			return err
 		}
 		s.f, s.moved = f, true
-		if err := os.Remove(f.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err // unless another process has taken it for a rest
+		if err := unname(f); err != nil {
+			return err
 		}
 	}
 	if err := s.f.Truncate(0); err != nil {
@@ -220,6 +220,15 @@ func (s *spool) spill() error {
 	_, err := s.f.WriteAt(append(s.mark[:], s.mem...), 0)
 	s.inFile, s.mem = err == nil, nil
 	return err
+}
+
+// unname removes the name of a file, unless another process has taken it for a rest and
+// removed it already.
+func unname(f *os.File) error {
+	if err := os.Remove(f.Name()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // restart drops what has come. Readers see errRestarted.
