@@ -75,8 +75,9 @@ func (b *bell) hear(*fault.Answer) {
 	}
 }
 
-// A build that is killed, at any of its requests, leaves nothing that hurts: the next one
-// makes the same image, fetches no finished NAR again, and cleans up.
+// A build that is killed, at any of its requests and after the last, leaves nothing that
+// hurts: an image is whole if it is there, and the next build makes the same one, fetches
+// no finished NAR again, and cleans up.
 func TestKilled(t *testing.T) {
 	kills := 60
 	if testing.Short() {
@@ -89,20 +90,47 @@ func TestKilled(t *testing.T) {
 	server.Latency = time.Millisecond
 	server.Start()
 
-	out := filepath.Join(t.TempDir(), "image.tar")
-	cmd, want, stderr := build(thaw, server.URL, t.TempDir(), out, root)
+	out, whole := filepath.Join(t.TempDir(), "image.tar"), t.TempDir()
+	cmd, want, stderr := build(thaw, server.URL, whole, out, root)
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, stderr)
 	}
+	image, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
 	requests := len(server.Log())
+	nars := func(cache string) []string {
+		there, _ := filepath.Glob(cache + "/nar/*.nar")
+		return there
+	}
+	// written returns how much of an image is there under the names that match.
+	written := func(pattern string) (size int) {
+		there, _ := filepath.Glob(pattern)
+		for _, name := range there {
+			if st, err := os.Stat(name); err == nil {
+				size += int(st.Size())
+			}
+		}
+		return size
+	}
+	const temp = "/.image.tar.*.part"
+	// After the last request the kills come at these moments, or later, or never.
+	moments := []func(dir, cache string) bool{
+		func(_, cache string) bool { return len(nars(cache)) > 0 },
+		func(_, cache string) bool { return len(nars(cache)) == len(nars(whole)) },
+		func(dir, _ string) bool { return written(dir+temp) > len(image)/2 },
+		func(dir, _ string) bool { return written(dir+temp) == len(image) },
+		func(dir, _ string) bool { return written(dir+"/image.tar") > 0 },
+	}
 	digest := func(line *bytes.Buffer) string { return line.String()[strings.IndexByte(line.String(), '\t'):] }
 
 	finished, again, resumed := 0, 0, 0
-	for n := range kills {
+	for n := range kills + len(moments) {
 		dir, cache := t.TempDir(), t.TempDir()
 		out := filepath.Join(dir, "image.tar")
-		cmd, _, _ := build(thaw, server.URL, cache, out, root)
-		b.at((requests - 1) * n / (kills - 1))
+		cmd, said, told := build(thaw, server.URL, cache, out, root)
+		b.at((requests - 1) * min(n, kills-1) / (kills - 1))
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -111,20 +139,22 @@ func TestKilled(t *testing.T) {
 			cmd.Wait()
 			close(ended)
 		}()
-		nars := func() []string {
-			there, _ := filepath.Glob(cache + "/nar/*.nar")
-			return there
-		}
 		select {
 		case <-b.rung:
-			for n == kills-1 && len(nars()) == 0 { // all have been asked for
-				time.Sleep(time.Millisecond)
-			}
 		case <-ended:
+		}
+		for n >= kills && !moments[n-kills](dir, cache) && !closed(ended) {
+			time.Sleep(100 * time.Microsecond)
 		}
 		cmd.Process.Kill()
 		<-ended
-		there := nars()
+		if code := cmd.ProcessState.ExitCode(); code > 0 {
+			t.Fatalf("before kill %d it ended with %d: %s", n, code, told)
+		}
+		there := nars(cache)
+		if got, err := os.ReadFile(out); (err == nil || said.Len() > 0) && !bytes.Equal(got, image) {
+			t.Errorf("kill %d left an image of %d bytes instead of %d: %v; it said %q", n, len(got), len(image), err, said)
+		}
 		before := len(server.Log())
 
 		cmd, got, stderr := build(thaw, server.URL, cache, out, root)
@@ -133,6 +163,9 @@ func TestKilled(t *testing.T) {
 		}
 		if digest(got) != digest(want) {
 			t.Errorf("after kill %d: %s instead of %s", n, got, want)
+		}
+		if b, err := os.ReadFile(out); !bytes.Equal(b, image) {
+			t.Errorf("after kill %d: other bytes, %v", n, err)
 		}
 		if left := rests(t, cache); len(left) > 0 {
 			t.Errorf("after kill %d: left in the cache: %q", n, left)
@@ -159,9 +192,19 @@ func TestKilled(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d kills: %d NARs were finished, %d of them fetched again; %d downloads went on where they were", kills, finished, again, resumed)
+	t.Logf("%d kills: %d NARs were finished, %d of them fetched again; %d downloads went on where they were", kills+len(moments), finished, again, resumed)
 	if again > 0 || finished == 0 {
 		t.Errorf("%d of %d finished NARs were fetched again", again, finished)
+	}
+}
+
+// closed reports whether a channel is closed.
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -203,17 +246,22 @@ func TestManyProcesses(t *testing.T) {
 			select {
 			case <-b.rung:
 				b.at(len(files) / 8)
-			case <-ended:
-				t.Fatalf("it ended without a NAR: %s", stderr)
+			case <-ended: // which is wrong even if both are ready
+				t.Fatalf("it ended at its first NAR or before: %s", stderr)
 			}
 			wg.Go(func() {
 				select {
 				case <-b.rung:
 				case <-ended:
-					t.Errorf("it ended before it was killed: %s", stderr)
+					if len(b.rung) == 0 { // else both were ready
+						t.Errorf("it ended before it was killed: %s", stderr)
+					}
 				}
 				cmd.Process.Kill()
 				<-ended
+				if code := cmd.ProcessState.ExitCode(); code > 0 {
+					t.Errorf("it ended with %d: %s", code, stderr)
+				}
 			})
 			roots = roots[1:]
 		}
