@@ -81,6 +81,8 @@ func (d *decoder) decode(ctx context.Context, raw io.Reader, info *narinfo.Info,
 		return warnings, taken
 	case err != nil && in.err != nil && in.err != io.EOF:
 		return warnings, in.err // the cause, not what a decoder makes of it
+	case errors.Is(err, io.ErrUnexpectedEOF) && info.FileSize > 0 && in.n > info.FileSize:
+		return warnings, fmt.Errorf("the file has %d bytes instead of %d, and what follows is not %s", in.n, info.FileSize, codec)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return warnings, fileCutOff(in.n)
 	case err != nil && len(warnings) > 0:

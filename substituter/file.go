@@ -48,7 +48,8 @@ func (f File) Get(ctx context.Context, ref string, part Part) (*Body, error) {
 		st, err = file.Stat()
 	}
 	if err == nil && !st.Mode().IsRegular() {
-		err = errors.New("is not a regular file")
+		file.Close()
+		return nil, &Error{URL: shown, Kind: Integrity, Err: errors.New("is not a regular file")}
 	}
 	from := part.From
 	if err == nil && from > 0 {

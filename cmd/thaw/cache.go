@@ -18,6 +18,7 @@ import (
 
 	"thaw/config"
 	"thaw/internal/decompress"
+	"thaw/narinfo"
 	"thaw/spec"
 	"thaw/storepath"
 	"thaw/substituter"
@@ -257,7 +258,7 @@ and what is wrong, separated by a tab. Any problem makes the exit code 4.`,
 			if err != nil {
 				return err
 			}
-			paths, err := doctorPaths(cmd.InOrStdin(), args)
+			paths, strays, err := doctorPaths(cmd.InOrStdin(), args)
 			if err != nil {
 				return err
 			}
@@ -265,15 +266,16 @@ and what is wrong, separated by a tab. Any problem makes the exit code 4.`,
 			if contents {
 				depth = substituter.Contents
 			}
-			return a.examine(cmd.Context(), ui, list.Caches[0], paths, depth)
+			return a.examine(cmd.Context(), ui, list.Caches[0], paths, strays, depth)
 		},
 	}
 	cmd.Flags().BoolVar(&contents, "contents", false, "download and hash every NAR")
 	return cmd
 }
 
-// examine examines paths side by side, and prints problems in their order.
-func (a *app) examine(ctx context.Context, ui *ui, r *substituter.Remote, paths []storepath.Path, depth substituter.Depth) error {
+// examine examines paths side by side, and prints problems in their order. strays are
+// files that narinfos should not be called like.
+func (a *app) examine(ctx context.Context, ui *ui, r *substituter.Remote, paths []storepath.Path, strays []string, depth substituter.Depth) error {
 	if _, err := r.Describe(ctx); err != nil {
 		return err
 	}
@@ -301,7 +303,10 @@ func (a *app) examine(ctx context.Context, ui *ui, r *substituter.Remote, paths 
 		})
 	}
 	g.Wait()
-	bad := 0
+	bad := len(strays)
+	for _, f := range strays {
+		fmt.Fprintf(a.stdout, "%s\tis not named as a narinfo is\n", f)
+	}
 	for i, problems := range found {
 		for _, text := range problems {
 			fmt.Fprintf(a.stdout, "%s\t%s\n", paths[i], text)
@@ -318,40 +323,44 @@ func (a *app) examine(ctx context.Context, ui *ui, r *substituter.Remote, paths 
 	return nil
 }
 
-// doctorPaths returns the paths to examine.
-func doctorPaths(stdin io.Reader, args []string) ([]storepath.Path, error) {
+// doctorPaths returns the paths to examine, and the files of a directory that end like
+// narinfos and are not named like them.
+func doctorPaths(stdin io.Reader, args []string) (paths []storepath.Path, strays []string, err error) {
 	texts := args[1:]
 	if len(texts) == 1 && texts[0] == "-" {
 		all, err := io.ReadAll(io.LimitReader(stdin, 64<<20))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		texts = strings.Fields(string(all))
 	}
 	if len(texts) > 0 {
-		return storePaths(texts, "cache doctor")
+		paths, err = storePaths(texts, "cache doctor")
+		return paths, nil, err
 	}
 	dir, ok := cacheDir(args[0])
 	if !ok {
-		return nil, usage("give some, or - to read them from standard input", "which paths of %s? It cannot list them", config.Redacted(args[0]))
+		return nil, nil, usage("give some, or - to read them from standard input", "which paths of %s? It cannot list them", config.Redacted(args[0]))
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*.narinfo"))
 	if err != nil || len(files) == 0 {
-		return nil, usage("", "there are no narinfos in %s", dir)
+		return nil, nil, usage("", "there are no narinfos in %s", dir)
 	}
-	var paths []storepath.Path
 	for _, f := range files {
 		hash := strings.TrimSuffix(filepath.Base(f), ".narinfo")
 		p, err := storepath.New(hash, "unknown")
 		if err != nil {
-			return nil, usage("", "%s is not named as a narinfo is", f)
+			strays = append(strays, f)
+			continue
 		}
-		if text, err := os.ReadFile(f); err == nil {
-			p = named(text, p)
+		if st, err := os.Stat(f); err == nil && st.Mode().IsRegular() && st.Size() <= narinfo.MaxSize {
+			if text, err := os.ReadFile(f); err == nil {
+				p = named(text, p)
+			}
 		}
 		paths = append(paths, p)
 	}
-	return paths, nil
+	return paths, strays, nil
 }
 
 // named gives p the name that a narinfo has for it, if it is readable.
