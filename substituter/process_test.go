@@ -131,14 +131,7 @@ func TestKilled(t *testing.T) {
 		out := filepath.Join(dir, "image.tar")
 		cmd, said, told := build(thaw, server.URL, cache, out, root)
 		b.at((requests - 1) * min(n, kills-1) / (kills - 1))
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan struct{})
-		go func() {
-			cmd.Wait()
-			close(ended)
-		}()
+		ended := start(t, cmd)
 		select {
 		case <-b.rung:
 		case <-ended:
@@ -235,14 +228,7 @@ func TestManyProcesses(t *testing.T) {
 		if kill { // the first one at work, before any can be done
 			cmd, _, stderr := build(thaw, server.URL, cache, dir+"/0.tar", roots[0])
 			b.at(0)
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			ended := make(chan struct{})
-			go func() {
-				cmd.Wait()
-				close(ended)
-			}()
+			ended := start(t, cmd)
 			select {
 			case <-b.rung:
 				b.at(len(files) / 8)
@@ -294,4 +280,18 @@ func TestManyProcesses(t *testing.T) {
 			t.Errorf("left behind: %q", left)
 		}
 	}
+}
+
+// start starts a program. The channel is closed when it has ended.
+func start(t *testing.T, cmd *exec.Cmd) <-chan struct{} {
+	t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		cmd.Wait()
+		close(ended)
+	}()
+	return ended
 }
