@@ -68,7 +68,7 @@ func (d *decoder) decode(ctx context.Context, raw io.Reader, info *narinfo.Info,
 	plain, err := d.budget.NewReader(ctx, codec, br, info.NarSize, d.helpers(info.NarSize))
 	if err == nil {
 		v := newVerifier(&withContext{ctx, plain}, info)
-		err = v.give(take, d.team.Jobs > 2)
+		err = v.give(take, d.team.Wide())
 		if s, ok := raw.(*spoolReader); ok && err != nil {
 			s.stop() // who reads ahead may wait for more
 		}
@@ -221,8 +221,7 @@ func own(err error) error {
 
 // give lets take have the NAR, and reads what it leaves: whatever take says of wrong
 // bytes, that they are wrong is the error. If aside is set, a large NAR is hashed in a
-// goroutine of its own, and close ends that: two processors are busy with decoding and
-// with all else, so it is for more.
+// goroutine of its own, and close ends that.
 func (v *verifier) give(take taker, aside bool) error {
 	nar := &noted{r: v}
 	if aside && v.sum != nil && v.left >= worthAside {

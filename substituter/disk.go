@@ -321,7 +321,7 @@ func (d *Disk) read(ctx context.Context, info *narinfo.Info, take taker) error {
 		return err
 	}
 	defer f.Close()
-	aside := take != nil && d.decoder.team.Jobs > 2
+	aside := take != nil && d.decoder.team.Wide()
 	if take == nil {
 		take = writeTo(io.Discard)
 	}

@@ -46,6 +46,10 @@ type Team struct {
 	Spare func() (release func(), ok bool)
 }
 
+// Wide reports whether more goroutines may work than zstd keeps busy anyway: it is decoded
+// so fast that what is done with it takes another processor, beside it.
+func (t Team) Wide() bool { return t.Jobs > 2 }
+
 // NewReader is like the function [NewReader]. It waits until there is room for the
 // decoder; Close makes it again. Streams of xz in several blocks, and of zstd in several frames,
 // are decoded by a team, as far as there is room for as many of them, in order; their
@@ -103,13 +107,12 @@ func (r *beside) Close() error {
 // crew returns a decoder of several parts of a stream at a time, which are blocks of xz
 // or frames of zstd, and what it takes of the budget in all; weight is taken already. It
 // is nil where there is only one part, or room for one if the others are to have theirs.
-// Zstd is decoded so fast that what is done with it takes another processor, beside it:
-// only a third one makes that faster.
+// Of zstd only a wide team decodes several.
 func (b *Budget) crew(name string, r *bufio.Reader, head []byte, size int64, team Team, weight int64) (io.ReadCloser, int64, error) {
 	packed, output := parts(name, head)
 	most := max(packed, output)
 	// What does not fit would not be decoded side by side.
-	if team.Spare == nil || name == "zstd" && team.Jobs < 3 || output == 0 || size <= output || most > b.size {
+	if team.Spare == nil || name == "zstd" && !team.Wide() || output == 0 || size <= output || most > b.size {
 		return nil, 0, nil
 	}
 	part := output + packed + packed/4 // others may be packed less well
